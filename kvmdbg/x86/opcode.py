@@ -1,0 +1,72 @@
+"""Prefixes and opcode of one instruction, without the rest: enough to recognise a few of them.
+
+SDM vol. 2, 2.1 and 2.2. An engine looks here at the instructions that it must carry out itself
+(MOV DR, IN, OUT, SYSCALL, ...); everything that is shown to a person comes from decode.py. Must not
+know: operands in memory, or what an instruction does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_LEGACY = frozenset(b"\x66\x67\xf0\xf2\xf3\x2e\x36\x3e\x26\x64\x65")
+
+PUSHF, POPF, IRET, INT3, INT_N, INTO, INT1, HLT = 0x9C, 0x9D, 0xCF, 0xCC, 0xCD, 0xCE, 0xF1, 0xF4
+SYSCALL, SYSRET, SYSENTER = 0x0F05, 0x0F07, 0x0F34
+MOV_FROM_DR, MOV_TO_DR = 0x0F21, 0x0F23
+IN_OUT = frozenset((*range(0xE4, 0xE8), *range(0xEC, 0xF0)))
+INS_OUTS = frozenset(range(0x6C, 0x70))
+
+
+class Opcode(NamedTuple):
+    """``code`` is one byte, or 0x0F00 plus the second byte of a two-byte opcode.
+
+    ``prefixes`` are the legacy prefixes, ``rex`` the REX byte or 0, ``start`` the offset of the
+    opcode, ``after`` the byte that follows it (ModRM or an immediate; 0 when the bytes end).
+    """
+
+    code: int
+    prefixes: bytes
+    rex: int
+    start: int
+    after: int
+
+    @property
+    def operand_16(self) -> bool:
+        """A 66 prefix is present."""
+        return 0x66 in self.prefixes
+
+    @property
+    def repeated(self) -> bool:
+        """An F2 or F3 prefix is present."""
+        return 0xF2 in self.prefixes or 0xF3 in self.prefixes
+
+    @property
+    def end(self) -> int:
+        """Offset of the byte after the opcode: the length of an instruction that has nothing more."""
+        return self.start + (2 if self.code > 0xFF else 1)
+
+
+def read_opcode(raw: bytes, bits: int) -> Opcode | None:
+    """Find the opcode in ``raw``, the bytes at an instruction's start; None when they end early.
+
+    >>> read_opcode(bytes.fromhex("440f21c0"), 64)
+    Opcode(code=3873, prefixes=b'', rex=68, start=1, after=192)
+    """
+    at = 0
+    while at < len(raw) and raw[at] in _LEGACY:
+        at += 1
+    prefixes = raw[:at]
+    rex = 0
+    if bits == 64 and at < len(raw) and raw[at] & 0xF0 == 0x40:
+        rex = raw[at]
+        at += 1
+    if at >= len(raw):
+        return None
+    code, size = raw[at], 1
+    if code == 0x0F:
+        if at + 1 >= len(raw):
+            return None
+        code, size = 0x0F00 | raw[at + 1], 2
+    after = raw[at + size] if at + size < len(raw) else 0
+    return Opcode(code, prefixes, rex, at, after)
