@@ -1,0 +1,126 @@
+"""The seam: what every engine does, in KVM's words, and how one is opened.
+
+An engine is one VM with one vCPU. It does what KVM does, with KVM's names, and no more; everything
+above (planting INT3, stepping off a breakpoint, hit counts, naming a stop, history) is written once,
+over this protocol. What an engine cannot do is a missing :class:`Capability`, never a method that
+raises. Must not know: breakpoints as a user sees them, notebooks, pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Protocol
+
+from ..errors import EngineUnavailable, UnknownName
+from ..exits import Exit
+from ..x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
+
+
+class Capability(StrEnum):
+    """What an engine was seen to do on this host."""
+
+    SINGLESTEP = "single-step"
+    SW_BP = "INT3 taken by the host"
+    HW_EXEC = "execution breakpoints in DR0-3"
+    HW_DATA = "data watchpoints in DR0-3"
+    HW_GD = "general detect (DR7.GD)"
+    INJECT = "re-injection of #DB and #BP"
+    INSTRUCTION_CLOCK = "exact instruction clock and budget"
+    VECTOR_STOP = "stop when the guest raises a vector"
+
+
+class Snapshot(Protocol):
+    """A whole machine state, opaque; only the engine that made it can restore it."""
+
+
+class Engine(Protocol):
+    """One VM, one vCPU, the ioctl line.
+
+    Exactly one thread at a time may use it (:class:`~kvmdbg.errors.VmBusy` otherwise), except
+    :meth:`request_stop`, which any thread may call at any time.
+    """
+
+    name: str
+    capabilities: frozenset[Capability]
+
+    @property
+    def ram(self) -> memoryview:
+        """Read-only, zero-copy view of guest-physical RAM from address 0."""
+
+    @property
+    def clock(self) -> int:
+        """Instructions retired since creation; -1 where the engine has no instruction clock."""
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Guest-physical bytes. AddressError outside RAM."""
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write guest-physical RAM; code there is seen changed at once. AddressError outside RAM."""
+
+    def get_regs(self) -> Regs: ...
+    def set_regs(self, regs: Regs) -> None: ...
+    def get_sregs(self) -> Sregs: ...
+    def set_sregs(self, sregs: Sregs) -> None: ...
+    def get_debugregs(self) -> DebugRegs: ...
+    def set_debugregs(self, debugregs: DebugRegs) -> None: ...
+    def get_vcpu_events(self) -> VcpuEvents: ...
+    def set_vcpu_events(self, events: VcpuEvents) -> None: ...
+
+    def set_guest_debug(self, control: int, debugreg: tuple[int, ...] = (0,) * 8) -> None:
+        """KVM_SET_GUEST_DEBUG with ``GuestDbg`` flags and debugreg[0..3], [7] (spec 3)."""
+
+    def watch_vectors(self, vectors: Collection[int]) -> None:
+        """End ``run`` with an ExceptionExit before the guest takes one of these vectors.
+
+        Needs ``Capability.VECTOR_STOP``; without it the set is kept and never seen to fire.
+        """
+
+    def run(self, max_instructions: int | None = None, timeout: float | None = None) -> Exit:
+        """KVM_RUN: enter the guest until something needs the host.
+
+        ``max_instructions`` ends the run with ``IntrExit("budget")`` after exactly that many;
+        ``timeout`` is in seconds and ends it with ``IntrExit("timeout")``.
+        """
+
+    def complete_io(self, data: bytes) -> None:
+        """Answer the last IoExit("in") or MmioExit read, before the next ``run``."""
+
+    def interrupt(self, vector: int) -> None:
+        """KVM_INTERRUPT: queue an external interrupt."""
+
+    def nmi(self) -> None:
+        """KVM_NMI: queue a non-maskable interrupt."""
+
+    def request_stop(self) -> None:
+        """From any thread: end the current (or next) ``run`` with ``IntrExit("request")``."""
+
+    def snapshot(self) -> Snapshot:
+        """The whole state: registers, memory, debug state, clock."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot back."""
+
+    def close(self) -> None:
+        """Free everything. Calling it twice is harmless."""
+
+
+ENGINES = ("unicorn", "kvm")
+"""Names for ``open_engine``; ``"auto"`` means the embedded engine."""
+
+
+def open_engine(name: str, ram: int) -> Engine:
+    """Open an engine with ``ram`` bytes of zeroed guest RAM (a multiple of 4096).
+
+    Raises UnknownName for a name that is none of ``auto``, ``unicorn``, ``kvm``, and
+    EngineUnavailable where it cannot run.
+    """
+    if name in ("auto", "unicorn"):
+        from .unicorn import UnicornEngine
+
+        return UnicornEngine(ram)
+    if name == "kvm":
+        raise EngineUnavailable(
+            'engine "kvm" is not part of this version; use engine="unicorn" (the embedded one)'
+        )
+    raise UnknownName(f'unknown engine "{name}"; choose auto, {", ".join(ENGINES)}')

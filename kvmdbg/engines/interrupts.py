@@ -1,0 +1,46 @@
+"""Ctrl-C while a guest runs: noticed at once, raised only where the machine is whole.
+
+Python runs signal handlers between any two bytecodes, also in the middle of pushing an exception
+frame. ``HeldSigint`` takes SIGINT's handler away for the length of a run, notes the signal, and
+calls the real handler afterwards. Must not know: which engine runs.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+
+class HeldSigint:
+    """Hold SIGINT back inside ``with``; ``seen`` tells that one came.
+
+    On leaving, the handler that was there before gets the signal: normally KeyboardInterrupt rises
+    then. Outside the main thread, where Python never delivers signals, nothing is done.
+    """
+
+    __slots__ = ("_frame", "_previous", "seen")
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._frame: FrameType | None = None
+        self._previous: Any = None
+
+    def _note(self, _signal: int, frame: FrameType | None) -> None:
+        self.seen = True
+        self._frame = frame
+
+    def __enter__(self) -> HeldSigint:
+        if threading.current_thread() is threading.main_thread():
+            previous = signal.getsignal(signal.SIGINT)
+            if callable(previous):
+                signal.signal(signal.SIGINT, self._note)
+                self._previous = previous
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            if self.seen:
+                self._previous(signal.SIGINT, self._frame)

@@ -1,0 +1,297 @@
+"""Running the guest's instructions, and knowing exactly how many ran.
+
+``Core`` is Unicorn plus the native hooks: it enters the guest, is stopped in front of *sites*
+(instructions that somebody wants to see before they run), and keeps the instruction clock right
+across faults, mid-block stops and self-modifying code. It delivers nothing and decides nothing.
+Must not know: KVM's guest-debug rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from ...x86 import decode
+from ...x86.opcode import (
+    IN_OUT,
+    INS_OUTS,
+    MOV_FROM_DR,
+    MOV_TO_DR,
+    PUSHF,
+    SYSCALL,
+    SYSENTER,
+    read_opcode,
+)
+from . import library, native
+from .native import Why, Word
+from .state import NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
+
+_NEVER = (1 << 63) - 1
+_NO_SITE = (1 << 64) - 1
+_MOST_SITES = 512
+_AGAIN = Why.NEW_SITES | Why.REWRITTEN
+_LOG_ENTRIES = 256
+
+# A block is decoded only if some byte in it could begin one of these.
+_SUSPECT = re.compile(rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c]|\x0f[\x05\x21\x23\x34]", re.DOTALL)
+_INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, *IN_OUT, *INS_OUTS))
+
+
+class Core:
+    """One Unicorn machine, its hooks, its clock and its sites."""
+
+    def __init__(self, ram_size: int) -> None:
+        import numpy as np
+
+        self.machine = library.Machine(ram_size)
+        self.state = CpuState(self.machine)
+        self._block: Any = np.zeros(Word.COUNT, np.uint64)
+        self._table: Any = np.zeros(2 << native.TABLE_BITS, np.uint64)
+        self._log: Any = np.zeros(4 * _LOG_ENTRIES, np.uint64)
+        self.w = memoryview(self._block)
+        self.log = memoryview(self._log)
+        self._slots = memoryview(self._table)
+        self.pushf: set[int] = set()
+        """Linear addresses of PUSHF instructions seen so far."""
+        self.failure: BaseException | None = None
+        self._sites: dict[int, int] = {}  # linear address -> hook
+        self._break_sites: frozenset[int] = frozenset()  # those that the owner asked for
+        self._new_sites: set[int] = set()
+        self.extra: frozenset[int] = frozenset()
+        """Opcodes that are sites only now and then."""
+        self._watch_hooks: list[int] = []
+        self._prepare_words()
+        self._install_hooks()
+
+    def _prepare_words(self) -> None:
+        w, machine = self.w, self.machine
+        w[Word.INSN_LIMIT] = _NEVER
+        w[Word.SKIP] = _NO_SITE
+        w[Word.SELF] = self._block.ctypes.data
+        w[Word.TABLE] = self._table.ctypes.data
+        w[Word.ENV] = machine.env_address
+        w[Word.RAM] = machine.ram_address
+        w[Word.RAM_SIZE] = machine.ram_size
+        w[Word.MEMLOG] = self._log.ctypes.data
+        w[Word.MEMLOG_SIZE] = _LOG_ENTRIES
+        w[Word.TRACKS_SMC] = 1
+
+    def _install_hooks(self) -> None:
+        self.hooks = native.compile_hooks(self.machine.library)
+        self.user = self._block.ctypes.data
+        self._hook(library.HOOK_BLOCK, self.hooks.block)
+        self._hook(library.HOOK_INTR, self.hooks.intr)
+        self._hook(library.HOOK_MEM_UNMAPPED, self.hooks.unmapped)
+        self._hook(library.HOOK_INSN, self.hooks.port_in, insn=library.INSN_IN)
+        self._hook(library.HOOK_INSN, self.hooks.port_out, insn=library.INSN_OUT)
+        self.machine.add_edge_hook(self._translated)
+
+    def _hook(self, kind: int, callback: int, first: int = 1, last: int = 0, insn: int = 0) -> int:
+        return self.machine.add_hook(kind, callback, self.user, first, last, insn)
+
+    # -- running -----------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> int:
+        """Instructions retired."""
+        return self.w[Word.INSNS]
+
+    def limit(self, insns: int | None, deadline: int | None) -> None:
+        """Bound the next runs: the clock's last value, and a CLOCK_MONOTONIC time in ns."""
+        self.w[Word.INSN_LIMIT] = _NEVER if insns is None else insns
+        self.w[Word.DEADLINE] = 0 if deadline is None else deadline
+
+    def enter(self, single: bool = False) -> int:
+        """Run until something asks for a stop; ``Word.WHY`` says what. Returns the uc_err.
+
+        ``single`` says that TF is set, so that each block is one instruction.
+        """
+        machine, w = self.machine, self.w
+        start, handle, q, d = machine.start, machine.handle, machine.q, machine.d
+        w[Word.TRACKS_SMC] = not single
+        while True:
+            w[Word.HALT] = w[Word.WHY] = w[Word.BLOCK_SIZE] = 0
+            # Unicorn never learns that we delivered its last exception; left alone, the second
+            # identical fault would be taken for a nested one.
+            d[OLD_EXCEPTION] = NO_EXCEPTION
+            self.error: int = start(handle, q[RIP], 0, 0, 0)
+            why = w[Word.WHY]
+            if not why & _AGAIN:
+                return self.error
+            if self.failure is not None:
+                self._reraise()
+            if why & Why.REWRITTEN:
+                self.uncount_from(self.state.linear_pc())
+            if why & Why.NEW_SITES:
+                self._hook_new_sites()
+
+    def _reraise(self) -> None:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    def uncount_from(self, linear: int) -> None:
+        """Take back the part of the block counted last that begins at ``linear``: it did not run."""
+        w = self.w
+        done = linear - w[Word.BLOCK_PC]
+        size = w[Word.BLOCK_SIZE]
+        if not 0 <= done < size:
+            return
+        insns = self._instructions(w[Word.BLOCK_PC], done) if done else 0
+        w[Word.INSNS] -= w[Word.BLOCK_INSNS] - insns
+        w[Word.TICKS] -= size - done
+        w[Word.BLOCK_SIZE], w[Word.BLOCK_INSNS] = done, insns
+
+    def _instructions(self, linear: int, size: int) -> int:
+        code = self.machine.code(linear, size)
+        return len(decode.disassemble(code, linear, self.state.bits()))
+
+    def last_start(self, after: int) -> int:
+        """Linear address of the last instruction of the block that ended at ``after``."""
+        first = self.w[Word.BLOCK_PC]
+        code = self.machine.code(first, after - first)
+        decoded = decode.disassemble(code, first, self.state.bits())
+        return decoded[-1].address if decoded else first
+
+    def count_one(self, size: int, insns: int = 1) -> None:
+        """Count an instruction that the host carried out; negative: take one back."""
+        self.w[Word.INSNS] += insns
+        self.w[Word.TICKS] += size
+
+    # -- sites -------------------------------------------------------------------------------------
+
+    def _translated(self, _uc: Any, current: Any, _previous: Any, _user: Any) -> None:
+        """EDGE_GENERATED: a block was translated and is about to run for the first time."""
+        try:
+            block = current.contents
+            self._tabulate(block.pc, block.size, block.icount)
+            self._find_sites(block.pc, block.size)
+        except BaseException as error:  # noqa: BLE001 - C is above us: keep it for enter()
+            self.failure = error
+            self._stop_for_new_sites()
+
+    def _tabulate(self, pc: int, size: int, count: int) -> None:
+        i = native.table_index(pc)
+        known = self._slots[i + 1]
+        if self._slots[i] == pc and known >> 16 == size and known & 0xFFFF != count:
+            count = native.AMBIGUOUS
+        self._slots[i] = pc
+        self._slots[i + 1] = size << 16 | count
+
+    def _find_sites(self, pc: int, size: int) -> None:
+        code = self.machine.code(pc, size)
+        if not (self.extra or _SUSPECT.search(code)):
+            return
+        bits = self.state.bits()
+        wanted = _INTERCEPTED | self.extra
+        for instruction in decode.disassemble(code, pc, bits):
+            opcode = read_opcode(instruction.raw, bits)
+            if opcode is None:
+                continue
+            if opcode.code == PUSHF:
+                self.pushf.add(instruction.address)
+            elif opcode.code in wanted and instruction.address not in self._sites:
+                self._new_sites.add(instruction.address)
+        if self._new_sites:
+            self._stop_for_new_sites()
+
+    def _stop_for_new_sites(self) -> None:
+        self.w[Word.WHY] |= Why.NEW_SITES
+        self.w[Word.HALT] = 1
+        self.machine.library.uc_emu_stop(self.machine.uc._uch)
+
+    def _hook_new_sites(self) -> None:
+        """Hook what the scan found. A guest that makes ever more sites starts the list afresh."""
+        if len(self._sites) + len(self._new_sites) > _MOST_SITES:
+            self._unhook([a for a in self._sites if a not in self._break_sites])
+        for address in self._new_sites:
+            self._hook_site(address)
+            self._forget_code_at(address)
+        self._new_sites.clear()
+
+    def intercept(self, extra: AbstractSet[int]) -> None:
+        """Make sites of these opcodes too (replaces the previous set)."""
+        if extra - self.extra:
+            self.machine.flush_translations()  # so that known code is looked through again
+        self.extra = frozenset(extra)
+
+    def _hook_site(self, address: int) -> None:
+        if address not in self._sites:
+            code = library.HOOK_CODE
+            self._sites[address] = self._hook(code, self.hooks.site, address, address)
+
+    def _forget_code_at(self, linear: int) -> None:
+        page = self.machine.physical_page(linear)
+        if page is not None and page < self.machine.ram_size:
+            self.machine.forget_code(page + (linear & 0xFFF), 1)
+
+    def _unhook(self, addresses: Iterable[int]) -> None:
+        for address in addresses:
+            self.machine.remove_hook(self._sites.pop(address))
+        self.machine.flush_translations()
+
+    def break_at(self, addresses: frozenset[int]) -> None:
+        """Stop in front of these linear addresses too (replaces the previous set).
+
+        Hooks no longer wanted stay until they are met (``forget_site``): a debugger that steps off
+        a breakpoint takes it away and puts it back at once.
+        """
+        self._break_sites = addresses
+        fresh = [address for address in addresses if address not in self._sites]
+        for address in fresh:
+            self._hook_site(address)
+        if fresh:
+            self.machine.flush_translations()
+
+    def forget_site(self, linear: int) -> None:
+        """A stop at ``linear`` had no reason: if no break is wanted there, unhook it."""
+        if linear in self._sites and linear not in self._break_sites:
+            self._unhook([linear])
+
+    def pass_site(self, linear: int) -> None:
+        """Let the next run execute the instruction at ``linear`` although it is a site."""
+        self.state.compute_flags()
+        self.w[Word.SKIP] = linear
+
+    def end_pass(self) -> None:
+        """Forget ``pass_site``: its instruction ran, hooked or not."""
+        self.w[Word.SKIP] = _NO_SITE
+
+    # -- watching memory ---------------------------------------------------------------------------
+
+    def watch(self, ranges: Iterable[tuple[int, int, int, bool]]) -> None:
+        """Watch physical bytes: (slot, first, last, reads too). Replaces the previous set."""
+        for hook in self._watch_hooks:
+            self.machine.remove_hook(hook)
+        self._watch_hooks.clear()
+        w = self.w
+        for slot in range(4):
+            at = Word.WATCH + 3 * slot
+            w[at], w[at + 1], w[at + 2] = _NEVER, 0, 0
+        for slot, first, last, reads in ranges:
+            at = Word.WATCH + 3 * slot
+            w[at], w[at + 1], w[at + 2] = first, last, reads
+            kinds = library.HOOK_MEM_WRITE | (library.HOOK_MEM_READ if reads else 0)
+            below = max(first - 63, 0)  # the hook is chosen by an access's first byte
+            self._watch_hooks.append(self._hook(kinds, self.hooks.memory, below, last))
+        if self._watch_hooks:
+            self._watch_hooks.append(self._hook(library.HOOK_CODE, self.hooks.monitor))
+        self.machine.flush_translations()
+
+    @property
+    def watching(self) -> bool:
+        """Data is being watched, so a hook runs before every instruction."""
+        return bool(self._watch_hooks)
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write RAM behind the guest's back; translated code there is forgotten."""
+        self.machine.ram[address : address + len(data)] = data
+        self.machine.forget_code(address, len(data))
+
+    def close(self) -> None:
+        """Free the machine."""
+        self.machine.close()

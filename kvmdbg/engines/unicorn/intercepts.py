@@ -1,0 +1,147 @@
+"""Instructions that the host carries out instead of Unicorn: MOV DR, SYSCALL, SYSENTER, INT1.
+
+Unicorn keeps breakpoints of its own in DR7, makes SYSCALL a no-op and does not know INT1. Each
+function here gets the CPU standing *at* the instruction and leaves it after it, or queues the fault
+that the instruction raises. Must not know: how the instruction was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from unicorn import x86_const
+
+from ... import guestdebug
+from ...exits import Exit
+from ...guestdebug import Owner, PendingException
+from ...x86 import debugreg
+from ...x86.opcode import IN_OUT, INS_OUTS, MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, Opcode
+from ...x86.registers import CR0, CR4, EFER, MASK32, RFLAGS, CpuMode, Segment
+from ...x86.vectors import Vector
+from . import transfers
+from .state import CR, HF_CPL, HFLAGS, RSP
+
+if TYPE_CHECKING:
+    from .vcpu import Vcpu
+
+Handler = Callable[["Vcpu", Opcode], Exit | None]
+
+_STAR, _LSTAR, _FMASK = 0xC000_0081, 0xC000_0082, 0xC000_0084
+_SYSENTER_CS, _SYSENTER_ESP, _SYSENTER_EIP = 0x174, 0x175, 0x176
+_RCX, _R11 = 1, 11
+
+
+def mov_dr(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """MOV to or from DR0-7 works on the guest's own registers (spec 8)."""
+    state = vcpu.state
+    number = (opcode.after >> 3 & 7) | (opcode.rex & 4) << 1
+    general = (opcode.after & 7) | (opcode.rex & 1) << 3
+    wide = state.bits() == 64
+    value = state.q[general] if wide else state.q[general] & MASK32
+    writes = opcode.code == MOV_TO_DR
+    refusal = guestdebug.check_mov_dr(
+        vcpu.debug,
+        number,
+        cr4_de=bool(state.q[CR + 4] & CR4.DE),
+        cpl=state.d[HFLAGS] & HF_CPL,
+        written=value if writes else None,
+    )
+    if refusal is not None:
+        return _refused(vcpu, refusal)
+    trapped = state.linear_pc()
+    if writes:
+        vcpu.debug = guestdebug.write_dr(vcpu.debug, number, value)
+    else:
+        state.q[general] = guestdebug.read_dr(vcpu.debug, number)
+    exit_ = vcpu.retire(opcode.start + 3)
+    if writes and trapped is not None:
+        vcpu.arm()
+    return exit_
+
+
+def _refused(vcpu: Vcpu, refusal: guestdebug.Refusal) -> Exit | None:
+    if refusal.vector != Vector.DB:
+        return vcpu.fault(refusal.vector, refusal.error_code)
+    if guestdebug.owner_of_general_detect(vcpu.debug) is Owner.HOST:
+        return guestdebug.db_exit(vcpu.debug, vcpu.state.linear_pc(), debugreg.DR6_BD)
+    vcpu.queue(PendingException(Vector.DB, payload=refusal.payload))
+    return None
+
+
+def int1(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """INT1 (F1): a #DB that sets no DR6 bit; at F1 for the host, after it for the guest (spec 4.4)."""
+    vcpu.core.uncount_from(vcpu.state.linear_pc())
+    if guestdebug.owner_of_db(vcpu.debug) is Owner.HOST:
+        return vcpu.raise_db(0)
+    vcpu.state.q[16] = vcpu.state.next_rip(opcode.end)
+    vcpu.core.count_one(opcode.end)
+    vcpu.queue(PendingException(Vector.DB, payload=0))
+    return None
+
+
+def _msr(vcpu: Vcpu, index: int) -> int:
+    value: int = vcpu.core.machine.uc.reg_read(x86_const.UC_X86_REG_MSR, index)
+    return value
+
+
+def _flat(selector: int, *, code: bool, long: bool) -> Segment:
+    """The fixed CS or SS that SYSCALL and SYSENTER load without reading a descriptor."""
+    return Segment(
+        base=0,
+        limit=MASK32,
+        selector=selector,
+        type=11 if code else 3,
+        present=1,
+        dpl=0,
+        db=0 if code and long else 1,
+        s=1,
+        l=1 if code and long else 0,
+        g=1,
+    )
+
+
+def _enter_kernel(vcpu: Vcpu, selector: int, long: bool) -> None:
+    sregs = vcpu.state.sregs()
+    code = _flat(selector & 0xFFFC, code=True, long=long)
+    stack = _flat(selector + 8 & 0xFFFC, code=False, long=long)
+    vcpu.state.enter_handler(sregs._replace(cs=code, ss=stack))
+
+
+def syscall(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """SYSCALL (SDM vol. 2): 64-bit mode only, as on Intel; elsewhere #UD."""
+    state = vcpu.state
+    sregs = state.sregs()
+    if sregs.mode is not CpuMode.LONG or not sregs.efer & EFER.SCE:
+        return vcpu.fault(Vector.UD)
+    flags = state.rflags()
+    visible = guestdebug.rflags_read(vcpu.debug, flags) & ~int(RFLAGS.RF)
+    state.q[_RCX] = state.next_rip(opcode.end)
+    state.q[_R11] = visible
+    state.set_rflags(flags & ~_msr(vcpu, _FMASK) & ~int(RFLAGS.RF))
+    _enter_kernel(vcpu, _msr(vcpu, _STAR) >> 32 & 0xFFFF, long=True)
+    return vcpu.retire(opcode.end, rip=_msr(vcpu, _LSTAR))
+
+
+def sysenter(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """SYSENTER (SDM vol. 2): to the place in IA32_SYSENTER_*; #GP(0) without one."""
+    state = vcpu.state
+    selector = _msr(vcpu, _SYSENTER_CS)
+    if not state.q[CR] & CR0.PE or not selector & 0xFFFC:
+        return vcpu.fault(Vector.GP, 0)
+    long = bool(state.sregs().efer & EFER.LMA)
+    mask = (1 << 64) - 1 if long else MASK32
+    state.set_rflags(state.rflags() & ~int(RFLAGS.VM | RFLAGS.IF | RFLAGS.RF))
+    _enter_kernel(vcpu, selector, long)
+    state.q[RSP] = _msr(vcpu, _SYSENTER_ESP) & mask
+    return vcpu.retire(opcode.end, rip=_msr(vcpu, _SYSENTER_EIP) & mask)
+
+
+TABLE: dict[int, Handler] = {
+    MOV_FROM_DR: mov_dr,
+    MOV_TO_DR: mov_dr,
+    SYSCALL: syscall,
+    SYSENTER: sysenter,
+    **dict.fromkeys(IN_OUT, transfers.port),
+    **dict.fromkeys(INS_OUTS, transfers.port),
+}

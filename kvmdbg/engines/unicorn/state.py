@@ -1,0 +1,220 @@
+"""KVM's register structures out of, and into, Unicorn's CPUX86State.
+
+The offsets are those of Unicorn 2.1.4 (QEMU 5.0.1); library.py checks where the structure lies.
+What the engine derives from registers (hflags, lazily computed condition codes) is kept in step
+here. Must not know: guest debugging; TF and RF are the caller's business.
+"""
+
+from __future__ import annotations
+
+import struct
+from operator import itemgetter
+
+from ...x86.registers import (
+    CR0,
+    CR4,
+    EFER,
+    MASK32,
+    MASK64,
+    CpuMode,
+    DescriptorTable,
+    Regs,
+    Segment,
+    Sregs,
+)
+from .library import Machine
+
+# Indexes of 64-bit words in CPUX86State.
+RSP = 32 // 8
+RIP = 128 // 8
+CC_SRC = 152 // 8
+CS_BASE = (184 + 24 + 8) // 8
+SS_BASE = (184 + 48 + 8) // 8
+CR = 424 // 8
+_EFER = 592 // 8
+
+# Indexes of 32-bit words.
+EFLAGS = 136 // 4
+CC_OP = 168 // 4
+DF = 172 // 4
+HFLAGS = 176 // 4
+_SEGMENTS = 184 // 4
+_LDT, _TR, _GDT, _IDT = 328, 352, 376, 400
+ERROR_CODE = 5384 // 4
+IS_INT = 5388 // 4
+OLD_EXCEPTION = 5496 // 4
+
+CONDITION_CODES = 0x8D5
+CC_OP_EFLAGS = 1
+"""``cc_op`` value for "cc_src holds the condition codes themselves"."""
+
+HF_CPL, HF_INHIBIT_IRQ, HF_CS32, HF_SS32, HF_ADDSEG = 3, 1 << 3, 1 << 4, 1 << 5, 1 << 6
+HF_PE, HF_LMA, HF_CS64, HF_OSFXSR, HF_SMAP = 1 << 7, 1 << 14, 1 << 15, 1 << 22, 1 << 23
+_HF_KEPT = 0x7F << 19  # SMM, SVME and their like: never set here, never cleared here
+
+_ORDER = ("es", "cs", "ss", "ds", "fs", "gs")
+_ATTRIBUTES = 0x00F0FF00
+_BUSY = 2 << 8
+NO_EXCEPTION = MASK32
+
+_general = struct.Struct("<17Q").unpack_from
+_as_kvm = itemgetter(0, 3, 1, 2, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+_as_env = itemgetter(0, 2, 3, 1, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15)
+
+
+class CpuState:
+    """Reads and writes one machine's registers; snapshots go out, snapshots come in."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._env = machine.env
+        self.q = machine.q
+        self.d = machine.d
+        self.cr8 = 0
+        self.apic_base = Sregs().apic_base
+
+    # -- flags -------------------------------------------------------------------------------------
+
+    def rflags(self) -> int:
+        """The machine's RFLAGS, TF and all."""
+        d = self.d
+        if d[CC_OP] == CC_OP_EFLAGS:
+            codes = self.q[CC_SRC] & CONDITION_CODES | d[DF] & 0x400
+            return d[EFLAGS] & ~(CONDITION_CODES | 0x400) | codes | 2
+        return self.machine.lazy_rflags() | 2
+
+    def set_rflags(self, value: int) -> None:
+        """Write RFLAGS with the condition codes in their computed form."""
+        d = self.d
+        d[EFLAGS] = value & MASK32 & ~(CONDITION_CODES | 0x400) | 2
+        d[CC_OP] = CC_OP_EFLAGS
+        d[DF] = MASK32 if value & 0x400 else 1
+        self.q[CC_SRC] = value & CONDITION_CODES
+
+    def compute_flags(self) -> None:
+        """Replace lazily kept condition codes by the codes themselves.
+
+        A hook in front of the next instruction would otherwise compute them into ``cc_src`` and a
+        fault of that instruction restore the old ``cc_op``: wrong flags in the guest.
+        """
+        if self.d[CC_OP] != CC_OP_EFLAGS:
+            self.set_rflags(self.rflags())
+
+    # -- kvm_regs ----------------------------------------------------------------------------------
+
+    def regs(self, rflags: int | None = None) -> Regs:
+        """General registers, RIP, and RFLAGS: the machine's, or those given."""
+        flags = self.rflags() if rflags is None else rflags
+        return Regs._make((*_as_kvm(_general(self._env)), flags))
+
+    def set_regs(self, regs: Regs) -> None:
+        """Write them; values are cut to 64 bits."""
+        struct.pack_into(
+            "<17Q",
+            self.machine.env,
+            0,
+            *(value & MASK64 for value in _as_env(regs)),
+            regs.rip & MASK64,
+        )
+        self.set_rflags(regs.rflags)
+
+    def linear_pc(self) -> int:
+        """Linear address of CS:RIP."""
+        if self.d[HFLAGS] & HF_CS64:
+            return self.q[RIP]
+        return self.q[RIP] + self.q[CS_BASE] & MASK32
+
+    def bits(self) -> int:
+        """Size of the code being executed: 16, 32 or 64."""
+        hflags = self.d[HFLAGS]
+        if hflags & HF_CS64:
+            return 64
+        return 32 if hflags & HF_CS32 else 16
+
+    def next_rip(self, size: int) -> int:
+        """RIP after an instruction of ``size`` bytes, cut to the width of the code."""
+        return self.q[RIP] + size & (1 << self.bits()) - 1
+
+    # -- kvm_sregs ---------------------------------------------------------------------------------
+
+    def _segment(self, offset: int) -> Segment:
+        selector, base, limit, flags = struct.unpack_from("<I4xQII", self.machine.env, offset)
+        return Segment.from_access(selector & 0xFFFF, base, limit, flags & _ATTRIBUTES)
+
+    def _put_segment(self, offset: int, segment: Segment, flags: int) -> None:
+        struct.pack_into(
+            "<I4xQII",
+            self.machine.env,
+            offset,
+            segment.selector & 0xFFFF,
+            segment.base & MASK64,
+            segment.limit & MASK32,
+            flags,
+        )
+
+    def sregs(self) -> Sregs:
+        """System registers; TR shows as busy, as KVM wants it."""
+        segments = {name: self._segment(184 + 24 * i) for i, name in enumerate(_ORDER)}
+        task = self._segment(_TR)
+        if task.present and task.type in (1, 9):
+            task = task._replace(type=task.type | 2)
+        q = self.q
+        return Sregs(
+            **segments,
+            tr=task,
+            ldt=self._segment(_LDT),
+            gdt=DescriptorTable(q[_GDT // 8 + 1], self.d[_GDT // 4 + 4] & 0xFFFF),
+            idt=DescriptorTable(q[_IDT // 8 + 1], self.d[_IDT // 4 + 4] & 0xFFFF),
+            cr0=q[CR],
+            cr2=q[CR + 2],
+            cr3=q[CR + 3],
+            cr4=q[CR + 4],
+            cr8=self.cr8,
+            efer=q[_EFER],
+            apic_base=self.apic_base,
+        )
+
+    def set_sregs(self, sregs: Sregs) -> None:
+        """Write them and what the engine derives from them; translations of addresses go."""
+        for i, name in enumerate(_ORDER):
+            segment: Segment = getattr(sregs, name)
+            self._put_segment(184 + 24 * i, segment, 0 if segment.unusable else segment.access)
+        # A busy TSS in the cache makes the engine abort the whole process at a ring change.
+        self._put_segment(_TR, sregs.tr, sregs.tr.access & ~_BUSY)
+        self._put_segment(_LDT, sregs.ldt, sregs.ldt.access)
+        for offset, entry in ((_GDT, sregs.gdt), (_IDT, sregs.idt)):
+            self.q[offset // 8 + 1] = entry.base & MASK64
+            self.d[offset // 4 + 4] = entry.limit & 0xFFFF
+        values = (sregs.cr0, None, sregs.cr2, sregs.cr3, sregs.cr4)
+        for number, value in enumerate(values):
+            if value is not None:
+                self.q[CR + number] = value & MASK64
+        self.q[_EFER] = sregs.efer & MASK64
+        self.cr8 = sregs.cr8
+        self.apic_base = sregs.apic_base
+        self.d[HFLAGS] = hidden_flags(sregs, self.d[HFLAGS])
+        self.machine.flush_tlb()
+
+    def enter_handler(self, sregs: Sregs) -> None:
+        """Take over what entering a handler changes: CS, SS and the privilege level."""
+        for offset, segment in ((184 + 24, sregs.cs), (184 + 48, sregs.ss)):
+            self._put_segment(offset, segment, segment.access)
+        self.d[HFLAGS] = hidden_flags(sregs, self.d[HFLAGS]) & ~HF_INHIBIT_IRQ
+
+
+def hidden_flags(sregs: Sregs, old: int) -> int:
+    """QEMU's ``hflags``: what translation depends on, derived from the system registers."""
+    mode = sregs.mode
+    flags = old & _HF_KEPT & ~(HF_OSFXSR | HF_SMAP) | old & HF_INHIBIT_IRQ
+    flags |= sregs.cpl & HF_CPL
+    flags |= HF_PE if sregs.cr0 & CR0.PE else 0
+    flags |= (sregs.cr0 & (CR0.MP | CR0.EM | CR0.TS)) << 8
+    flags |= HF_OSFXSR if sregs.cr4 & CR4.OSFXSR else 0
+    flags |= HF_SMAP if sregs.cr4 & CR4.SMAP else 0
+    flags |= HF_LMA if sregs.efer & EFER.LMA else 0
+    if mode is CpuMode.LONG:
+        return flags | HF_CS32 | HF_SS32 | HF_CS64
+    flags |= HF_CS32 if sregs.cs.db else 0
+    flags |= HF_SS32 if sregs.ss.db else 0
+    based = sregs.ds.base or sregs.es.base or sregs.ss.base
+    return flags | (HF_ADDSEG if mode is CpuMode.REAL or not sregs.cs.db or based else 0)

@@ -1,0 +1,319 @@
+"""Port and MMIO transfers: one instruction, done only when the host has answered.
+
+KVM leaves the guest in the middle of such an instruction: it reports what is wanted, and the next
+KVM_RUN finishes. Unicorn has no middle. So the instruction is *tried* alone, its transfers are
+logged, and what must not be seen yet (the result of an IN, stores after an unanswered MMIO read) is
+taken back; with the answer in hand it is run for good.
+
+RIP at the exit is KVM's (spec 11): at OUT and IN, after a store to MMIO. Must not know: which
+device, if any, stands behind a port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ...exits import Exit, InternalErrorExit, IoExit, MmioExit
+from ...x86 import debugreg
+from ...x86.opcode import INS_OUTS, Opcode
+from ...x86.registers import MASK32, RFLAGS
+from . import library
+from .native import Why, Word
+from .state import EFLAGS, HF_CS64, HF_SS32, HFLAGS, RIP, RSP, SS_BASE
+
+if TYPE_CHECKING:
+    from .vcpu import Vcpu
+
+_TF, _BS = int(RFLAGS.TF), debugreg.DR6_BS
+_IN_BIT = 2  # opcode bit 1: clear for IN/INS, set for OUT/OUTS
+_PAGE = 0x1000
+_MOST_TRIES = 40
+_OUTSIDE = InternalErrorExit(1, b"", "an access outside RAM, to be tried again")
+_RDI, _ES_BASE = 7, (184 + 8) // 8
+
+
+@dataclass(slots=True)
+class Transfer:
+    """What an exit left unfinished.
+
+    ``at`` is the linear RIP at the exit: if the host moves RIP, nothing is finished (spec 11).
+    ``rip`` is where a finished OUT continues; None means the instruction must be run again, with
+    ``answers``. ``stores`` are MMIO writes still to be reported. ``causes`` are DR6 bits of data
+    breakpoints met on the way.
+    """
+
+    at: int
+    exit: IoExit | MmioExit
+    rip: int | None = None
+    retired: bool = False
+    trap: bool = False
+    answers: list[tuple[int, bytes]] = field(default_factory=list)
+    answered: bool = False
+    stores: list[MmioExit] = field(default_factory=list)
+    causes: int = 0
+
+
+def complete(transfer: Transfer, data: bytes) -> None:
+    """Keep the host's answer to a read, cut or zero-filled to the size that was asked."""
+    asked = transfer.exit
+    address = asked.port if isinstance(asked, IoExit) else asked.phys_addr
+    size = len(asked.data)
+    transfer.answers.append((address, bytes(data)[:size].ljust(size, b"\0")))
+    transfer.answered = True
+
+
+def resume(vcpu: Vcpu) -> Exit | None:
+    """The next KVM_RUN: finish what the last exit left."""
+    transfer, vcpu.transfer = vcpu.transfer, None
+    if transfer is None or vcpu.state.linear_pc() != transfer.at:
+        return None
+    if transfer.stores:
+        return _next_store(vcpu, transfer)
+    if transfer.rip is not None:
+        return _finish_out(vcpu, transfer)
+    if transfer.retired:
+        return vcpu.raise_db(transfer.causes | _BS) if transfer.trap else None
+    if not transfer.answered:
+        complete(transfer, b"")
+    if isinstance(transfer.exit, MmioExit):
+        return mmio(vcpu, transfer.answers)
+    return _finish_in(vcpu, transfer)
+
+
+# -- ports -----------------------------------------------------------------------------------------
+
+
+def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """IN, OUT, INS or OUTS at CS:RIP: try it, then report what it transfers."""
+    state, w = vcpu.state, vcpu.core.w
+    at, rip = state.linear_pc(), state.q[RIP]
+    is_in = not opcode.code & _IN_BIT
+    before = vcpu.core.machine.uc.context_save() if is_in else None
+    under = _ins_target(vcpu, opcode) if is_in else None
+    clock = w[Word.INSNS], w[Word.TICKS]
+    w[Word.IO_COUNT] = 0
+    exit_ = _outcome(vcpu, _enter_alone(vcpu))
+    if not w[Word.IO_COUNT]:
+        return exit_  # a fault, or a REP with nothing to do
+    size = w[Word.IO_SIZE]
+    if before is not None:
+        vcpu.core.machine.uc.context_restore(before)
+        w[Word.INSNS], w[Word.TICKS] = clock
+        if under is not None:
+            vcpu.core.write_memory(*under)
+        return _wait(vcpu, Transfer(at, IoExit("in", w[Word.IO_PORT], size, bytes(size))))
+    data = (w[Word.IO_VALUE] & MASK32).to_bytes(4, "little")[:size]
+    transfer = Transfer(at, IoExit("out", w[Word.IO_PORT], size, data), rip=state.q[RIP])
+    transfer.causes = w[Word.WATCH_HIT]
+    state.q[RIP] = rip
+    vcpu.core.count_one(clock[1] - w[Word.TICKS], clock[0] - w[Word.INSNS])
+    return _wait(vcpu, transfer)
+
+
+def _wait(vcpu: Vcpu, transfer: Transfer) -> Exit:
+    vcpu.transfer = transfer
+    return transfer.exit
+
+
+def _enter_alone(vcpu: Vcpu) -> int:
+    """Run the instruction at CS:RIP under a TF that is not the guest's. Returns the uc_err."""
+    state, core = vcpu.state, vcpu.core
+    guests = state.d[EFLAGS] & _TF
+    state.d[EFLAGS] |= _TF
+    core.pass_site(state.linear_pc())
+    error = core.enter(single=True)
+    core.end_pass()
+    if not guests:
+        state.d[EFLAGS] &= ~_TF
+    return error
+
+
+def _outcome(vcpu: Vcpu, error: int) -> Exit | None:
+    """None when ``_enter_alone`` completed its instruction; else what the stop means."""
+    w = vcpu.core.w
+    if w[Word.WHY] & Why.INTR and w[Word.VECTOR] == 1:
+        return None
+    return vcpu.stopped(error)
+
+
+def _ins_target(vcpu: Vcpu, opcode: Opcode) -> tuple[int, bytes] | None:
+    """The RAM that INS is about to overwrite: (physical address, bytes now)."""
+    if opcode.code not in INS_OUTS:
+        return None
+    state, machine = vcpu.state, vcpu.core.machine
+    bits = state.bits()
+    short = 0x67 in opcode.prefixes
+    width = {64: 32 if short else 64, 32: 16 if short else 32, 16: 32 if short else 16}[bits]
+    linear = state.q[_RDI] & (1 << width) - 1
+    if bits != 64:
+        linear = linear + state.q[_ES_BASE] & MASK32
+    page = machine.physical_page(linear)
+    if page is None:
+        return None
+    start = page + (linear & 0xFFF)
+    return (start, machine.ram[start : start + 4]) if start + 4 <= machine.ram_size else None
+
+
+def _finish_out(vcpu: Vcpu, transfer: Transfer) -> Exit | None:
+    """Skip the OUT that was reported. A REP OUTS with elements left goes on without a trap."""
+    rip = transfer.rip
+    if rip is None or rip == vcpu.state.q[RIP]:
+        return None
+    size = rip - vcpu.state.q[RIP]
+    exit_ = vcpu.retire(size, rip)
+    if exit_ is None and transfer.causes and not vcpu.debug.pending:
+        return vcpu.raise_db(transfer.causes)
+    return exit_
+
+
+def _finish_in(vcpu: Vcpu, transfer: Transfer) -> Exit | None:
+    """Run the IN for good, with the answer."""
+    state = vcpu.state
+    vcpu.core.w[Word.IO_VALUE] = int.from_bytes(transfer.answers[-1][1], "little")
+    vcpu.core.w[Word.IO_COUNT] = 0
+    trap = state.d[EFLAGS] & _TF
+    at = state.linear_pc()
+    exit_ = _outcome(vcpu, _enter_alone(vcpu))
+    if not vcpu.core.w[Word.IO_COUNT]:
+        return exit_
+    causes = vcpu.core.w[Word.WATCH_HIT]
+    if trap and state.linear_pc() != at:
+        return vcpu.raise_db(_BS | causes)
+    return vcpu.raise_db(causes) if causes else None
+
+
+# -- MMIO ------------------------------------------------------------------------------------------
+
+
+def mmio(vcpu: Vcpu, answers: list[tuple[int, bytes]] | None = None) -> Exit | None:
+    """The instruction at CS:RIP touches physical addresses outside RAM.
+
+    It is run alone over scratch pages laid under those addresses, holding the answers so far. The
+    first read without an answer ends the try, everything is taken back, and the host is asked.
+    """
+    given = answers or []
+    at = vcpu.state.linear_pc()
+    trap = bool(vcpu.state.d[EFLAGS] & _TF)
+    with _Scratch(vcpu) as scratch:
+        exit_ = scratch.run(given)
+        reads, stores = scratch.transfers()
+        if exit_ is _OUTSIDE:
+            scratch.take_back()
+            return InternalErrorExit(1, vcpu.code(), "too many MMIO pages in one instruction")
+        if len(reads) > len(given):
+            scratch.take_back()
+            where, width = reads[len(given)]
+            return _wait(vcpu, Transfer(at, MmioExit(where, bytes(width), False), answers=given))
+    if exit_ is not None or not stores:
+        return exit_ if exit_ is not None or not trap else vcpu.raise_db(_BS)
+    done = Transfer(vcpu.state.linear_pc(), stores[0], retired=True, trap=trap, stores=stores)
+    return _next_store(vcpu, done)
+
+
+def _next_store(vcpu: Vcpu, transfer: Transfer) -> Exit:
+    transfer.exit = transfer.stores.pop(0)
+    return _wait(vcpu, transfer)
+
+
+class _Scratch:
+    """Pages laid under MMIO addresses for one instruction, and the log of its transfers."""
+
+    def __init__(self, vcpu: Vcpu) -> None:
+        self.vcpu = vcpu
+        self.core = vcpu.core
+        self.pages: list[int] = []
+        self.hooks: list[int] = []
+        self.before = self.core.machine.uc.context_save()
+        self.clock = self.core.w[Word.INSNS], self.core.w[Word.TICKS]
+
+    def __enter__(self) -> _Scratch:
+        for kind in (library.HOOK_MEM_WRITE, library.HOOK_MEM_READ):
+            hook = self.core.machine.add_hook(kind, self.core.hooks.store, self.core.user)
+            self.hooks.append(hook)
+        self.core.machine.flush_translations()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        machine = self.core.machine
+        for hook in self.hooks:
+            machine.remove_hook(hook)
+        machine.flush_translations()
+        for page in self.pages:
+            machine.uc.mem_unmap(page, _PAGE)
+        machine.flush_tlb()
+
+    def run(self, given: list[tuple[int, bytes]]) -> Exit | None:
+        """Run the instruction, laying pages as it asks for them; _OUTSIDE if it asks for too many."""
+        for address, data in given:
+            self._cover(address, len(data))
+        exit_: Exit | None = _OUTSIDE
+        for _ in range(_MOST_TRIES):
+            for address, data in given:
+                self.core.machine.uc.mem_write(address, data)
+            exit_ = self._try()
+            if exit_ is not _OUTSIDE:
+                break
+            self.take_back()
+            self._cover(self.core.w[Word.BAD_ADDRESS], max(self.core.w[Word.BAD_SIZE], 1))
+        return exit_
+
+    def _try(self) -> Exit | None:
+        self.core.w[Word.MEMLOG_USED] = 0
+        error = _enter_alone(self.vcpu)
+        why = self.core.w[Word.WHY]
+        if why & Why.BAD_MEMORY and error != library.UC_ERR_FETCH_UNMAPPED:
+            return _OUTSIDE
+        return _outcome(self.vcpu, error)
+
+    def _cover(self, address: int, size: int) -> None:
+        for page in range(address & ~(_PAGE - 1), address + size, _PAGE):
+            if page not in self.pages and page >= self.core.machine.ram_size:
+                self.core.machine.uc.mem_map(page, _PAGE)
+                self.pages.append(page)
+
+    def transfers(self) -> tuple[list[tuple[int, int]], list[MmioExit]]:
+        """MMIO reads and writes of the last try, in order."""
+        reads, stores = [], []
+        for address, size, kind, value, _ in self._entries():
+            if address & ~(_PAGE - 1) not in self.pages:
+                continue
+            if kind == library.MEM_WRITE:
+                data = (value & (1 << 64) - 1).to_bytes(8, "little")[:size]
+                stores.append(MmioExit(address, data, True))
+            else:
+                reads.append((address, size))
+        return reads, stores
+
+    def _entries(self) -> list[tuple[int, int, int, int, int]]:
+        log = self.core.log
+        return [
+            (log[i], log[i + 1] & MASK32, log[i + 1] >> 32, log[i + 2], log[i + 3])
+            for i in range(0, 4 * self.core.w[Word.MEMLOG_USED], 4)
+        ]
+
+    def take_back(self) -> None:
+        """Undo the try: registers, clock, and stores to RAM, last first."""
+        core = self.core
+        core.machine.uc.context_restore(self.before)
+        core.w[Word.INSNS], core.w[Word.TICKS] = self.clock
+        for address, size, kind, _, old in reversed(self._entries()):
+            if kind == library.MEM_WRITE and address + size <= core.machine.ram_size:
+                core.write_memory(address, old.to_bytes(8, "little")[:size])
+
+
+# -- PUSHF -----------------------------------------------------------------------------------------
+
+
+def clear_pushed_tf(vcpu: Vcpu) -> None:
+    """PUSHF just pushed the host's TF: clear bit 8 of the image on top of the stack."""
+    state, machine = vcpu.state, vcpu.core.machine
+    hflags = state.d[HFLAGS]
+    if hflags & HF_CS64:
+        linear = state.q[RSP]
+    else:
+        linear = (state.q[RSP] & (MASK32 if hflags & HF_SS32 else 0xFFFF)) + state.q[SS_BASE]
+        linear &= MASK32
+    page = machine.physical_page(linear + 1)
+    if page is not None and page < machine.ram_size:
+        machine.ram[page + (linear + 1 & 0xFFF)] &= 0xFE

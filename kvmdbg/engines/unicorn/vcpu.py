@@ -1,0 +1,420 @@
+"""The run loop: enter the guest, see why it stopped, deliver or report, until an Exit is due.
+
+This file is the traffic junction between ``Core`` (which runs instructions), ``guestdebug`` (which
+knows who gets an exception), ``x86/delivery`` (which takes it through the guest's IDT) and the
+instructions that the host carries out itself (intercepts.py, transfers.py). Must not know: threads,
+signals, time (engine.py), or what a debugger does with an exit.
+
+Two things are kept apart throughout. The *machine's* TF is the bit in Unicorn: a trap after the next
+instruction. It may be the guest's, the host's (KVM_GUESTDBG_SINGLESTEP), or ours for the length of
+one instruction (``Vcpu.one``), and only the guest's may be seen by the guest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ... import guestdebug
+from ...exits import DebugExit, ExceptionExit, Exit, HltExit, InternalErrorExit, ShutdownExit
+from ...guestdebug import DebugState, Owner, PendingException
+from ...x86 import debugreg, delivery
+from ...x86.debugreg import Access
+from ...x86.delivery import Event, EventKind
+from ...x86.opcode import IRET, POPF, SYSRET, Opcode, read_opcode
+from ...x86.registers import RFLAGS
+from ...x86.vectors import Vector
+from . import intercepts, transfers
+from .core import Core
+from .library import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
+from .native import Why, Word
+from .state import CONDITION_CODES, CR, EFLAGS, ERROR_CODE, HF_INHIBIT_IRQ, HFLAGS, IS_INT, RIP, RSP
+
+if TYPE_CHECKING:
+    from .transfers import Transfer
+
+TF, IF, RF = int(RFLAGS.TF), int(RFLAGS.IF), int(RFLAGS.RF)
+_LOADS_FLAGS = frozenset((POPF, IRET, SYSRET))
+_LONGEST = 15
+_BS = debugreg.DR6_BS
+_INT3_BYTE = 0xCC
+_INT1_BYTE = 0xF1
+_MOV_TO_CR, _GROUP_7 = 0x0F22, 0x0F01
+
+
+class Vcpu:
+    """One virtual CPU: registers in ``state``, debug state in ``debug``, and what is pending."""
+
+    def __init__(self, core: Core, read: Callable[[int, int], bytes]) -> None:
+        self.core = core
+        self.state = core.state
+        self.read = read
+        self.debug = DebugState()
+        self.transfer: Transfer | None = None  # an IN, OUT or MMIO waiting for the host
+        self.irq: int | None = None
+        self.nmi_pending = False
+        self.nmi_masked = False
+        self.vectors: frozenset[int] = frozenset()
+        self.trail: tuple[delivery.Step, ...] = ()
+        """How the last event was delivered, or why it could not be."""
+        self.rf_at: int | None = None
+        """Linear address of the instruction that RF=1 shields from execution breakpoints."""
+        self.one = False
+        """Run a single instruction with a TF of our own."""
+        self._passed_vector: int | None = None
+        self._returns: list[int] = []  # RSPs at which a stepped IRET regains the host's TF
+        self._data: list[debugreg.Slot] = []  # enabled data breakpoints
+        self._armed: tuple[object, ...] = ()
+        self._dr7 = self.debug.effective_dr7
+        self._watched: list[tuple[int, int, int, bool]] = []
+
+    # -- arming ------------------------------------------------------------------------------------
+
+    def arm(self) -> None:
+        """Bring hooks in line with the effective debug registers."""
+        dr7, db = self.debug.effective_dr7, self.debug.effective_db
+        self._dr7 = dr7
+        if (dr7, db) == self._armed:
+            return
+        self._armed = (dr7, db)
+        slots = [slot for slot in debugreg.decode_dr7(dr7).slots if slot.enabled]
+        self._data = [s for s in slots if s.access in (Access.WRITE, Access.READ_WRITE)]
+        executed = [s for s in slots if s.access is Access.EXEC and s.length == 1]
+        self.core.intercept(
+            ({IRET} if executed else set()) | ({_MOV_TO_CR, _GROUP_7} if self._data else set())
+        )
+        self.core.break_at(frozenset(db[s.index] for s in executed))
+        self.resolve_watches()
+
+    def resolve_watches(self) -> None:
+        """Find the physical bytes behind the watched linear ones, as paging maps them now."""
+        found = []
+        for slot in self._data:
+            first, end = debugreg.watched_range(self.debug.effective_db[slot.index], slot.length)
+            page = self.core.machine.physical_page(first)
+            if page is not None:
+                start = page + (first & 0xFFF)
+                reads = slot.access is Access.READ_WRITE
+                found.append((slot.index, start, start + end - first - 1, reads))
+        if found != self._watched:
+            self._watched = found
+            self.core.watch(found)
+
+    # -- one round of the loop ---------------------------------------------------------------------
+
+    def step_fast(self) -> DebugExit | None:
+        """One host single-step with nothing else pending; None when it was anything but plain."""
+        core = self.core
+        core.enter(single=True)
+        w, d = core.w, self.state.d
+        if w[Word.WHY] != Why.INTR or w[Word.VECTOR] != 1 or w[Word.WATCH_HIT] or d[IS_INT]:
+            return None
+        if w[Word.BLOCK_PC] in core.pushf or d[EFLAGS] & RF or self._returns:
+            self._trapped()
+        return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self._dr7)
+
+    def round(self) -> Exit | None:
+        """Finish, deliver or run once; None to go on."""
+        if self.transfer is not None:
+            return transfers.resume(self)
+        exit_ = self._deliver_pending()
+        if exit_ is not None:
+            return exit_
+        if self._data:
+            self.resolve_watches()
+        return self.enter()
+
+    def enter(self) -> Exit | None:
+        """Run guest instructions until something happens, and say what it was."""
+        state = self.state
+        self._strip_rf()
+        ours = (self.one or self._waits_for_window()) and not state.d[EFLAGS] & TF
+        self.one = False
+        if ours:
+            return self._enter_one()
+        error = self.core.enter(single=bool(state.d[EFLAGS] & TF))
+        self.core.end_pass()
+        return self.stopped(error)
+
+    def _enter_one(self) -> Exit | None:
+        """One instruction under a TF that nobody gets to see."""
+        state = self.state
+        opcode = self.opcode()
+        state.d[EFLAGS] |= TF
+        error = self.core.enter(single=True)
+        self.core.end_pass()
+        trapped = self._own_trap()
+        if trapped:
+            self._hide_pushed_tf()
+        if not (trapped and opcode is not None and opcode.code in _LOADS_FLAGS):
+            state.d[EFLAGS] &= ~TF
+        if not trapped:
+            return self.stopped(error)
+        self._after_instruction()
+        hits = self.core.w[Word.WATCH_HIT]
+        return self.raise_db(hits) if hits else None
+
+    def _own_trap(self) -> bool:
+        w = self.core.w
+        return bool(w[Word.WHY] & Why.INTR) and w[Word.VECTOR] == 1 and not self.state.d[IS_INT]
+
+    def stopped(self, error: int) -> Exit | None:
+        """Sort out why the guest stopped."""
+        w = self.core.w
+        why = w[Word.WHY]
+        if why & Why.INTR:
+            return self._vector(w[Word.VECTOR])
+        if error == UC_ERR_INSN_INVALID:
+            return self._invalid_opcode()
+        if why & Why.BAD_MEMORY:
+            return self._outside_ram(error)
+        if why & (Why.SITE | Why.WATCH):
+            self.core.uncount_from(self.state.linear_pc())
+        if w[Word.WATCH_HIT]:
+            return self.raise_db(w[Word.WATCH_HIT])
+        if why & Why.SITE:
+            return self._site()
+        if why:
+            return None  # limit, deadline or request: the engine's business
+        if error:
+            return InternalErrorExit(1, self.code(), f"Unicorn stopped with error {error}")
+        return HltExit()
+
+    # -- stops -------------------------------------------------------------------------------------
+
+    def code(self) -> bytes:
+        """The bytes at CS:RIP, as many as an instruction can have."""
+        return self.core.machine.code(self.state.linear_pc(), _LONGEST)
+
+    def opcode(self) -> Opcode | None:
+        """The opcode at CS:RIP."""
+        return read_opcode(self.code(), self.state.bits())
+
+    def _site(self) -> Exit | None:
+        """In front of an instruction that somebody wanted to see first."""
+        pc = self.state.linear_pc()
+        if self.rf_at != pc:
+            causes = guestdebug.exec_causes(self.debug, pc)
+            if causes:
+                return self.raise_db(causes)
+        opcode = self.opcode()
+        code = opcode.code if opcode is not None else -1
+        if opcode is not None and code in intercepts.TABLE:
+            return intercepts.TABLE[code](self, opcode)
+        if code == IRET or code in (_MOV_TO_CR, _GROUP_7):
+            self.one = True
+        else:
+            self.core.forget_site(pc)
+        self.core.pass_site(pc)
+        return None
+
+    def raise_db(self, causes: int) -> Exit | None:
+        """A #DB: to the host as an exit, or into the slot for the guest."""
+        pc = self.state.linear_pc()
+        self._after_instruction()
+        if guestdebug.owner_of_db(self.debug) is Owner.HOST:
+            return guestdebug.db_exit(self.debug, pc, causes)
+        self.queue(PendingException(Vector.DB, payload=causes))
+        return None
+
+    def queue(self, pending: PendingException) -> None:
+        """Put an exception into the slot; it is delivered at the next entry."""
+        self.debug = guestdebug.queue(self.debug, pending)
+
+    def _vector(self, vector: int) -> Exit | None:
+        """Unicorn raised an exception or INT n and delivered nothing."""
+        d = self.state.d
+        if d[IS_INT]:
+            return self._software(vector)
+        if vector == Vector.DB:
+            self._trapped()
+            return self.raise_db(_BS | self.core.w[Word.WATCH_HIT])
+        return self.fault(vector, d[ERROR_CODE], self.state.q[CR + 2])
+
+    def _trapped(self) -> None:
+        """A TF trap: put right what the instruction before it did with a host-owned TF."""
+        if guestdebug.hides_tf(self.debug):
+            self._hide_pushed_tf()
+        if self.state.d[EFLAGS] & RF or self._returns:
+            self._after_instruction()
+        self.rf_at = None
+
+    def fault(self, vector: int, code: int | None = None, cr2: int | None = None) -> Exit | None:
+        """A fault of the instruction at CS:RIP: nothing of it happened."""
+        pc = self.state.linear_pc()
+        self.core.uncount_from(pc)
+        self._restore_flags(pc)
+        if self._stops_at(vector, pc):
+            return ExceptionExit(vector, code or 0, pc, software=False)
+        address = cr2 if vector == Vector.PF else None
+        return self._deliver(Event(vector, EventKind.FAULT, code, address))
+
+    def _restore_flags(self, pc: int) -> None:
+        """Under the monitor a fault loses the condition codes; it kept them (native.monitor)."""
+        w = self.core.w
+        if self.core.watching and w[Word.INSN_PC] == pc:
+            codes = w[Word.INSN_FLAGS] & CONDITION_CODES
+            self.state.set_rflags(self.state.rflags() & ~CONDITION_CODES | codes)
+
+    def _software(self, vector: int) -> Exit | None:
+        """INT n, INT3 or INTO; RIP is after it."""
+        state = self.state
+        after = state.linear_pc()
+        start, size, opcode = self._last_instruction(after)
+        by_cc = opcode == _INT3_BYTE
+        if by_cc and guestdebug.owner_of_bp(self.debug) is Owner.HOST:
+            self._step_back(size)
+            return guestdebug.bp_exit(start)
+        if self._stops_at(vector, start):
+            self._step_back(size)
+            return ExceptionExit(vector, 0, start, software=True)
+        kind = EventKind.SOFTWARE if opcode == 0xCD else EventKind.SOFTWARE_EXCEPTION
+        rip = state.q[RIP] - size
+        return self._deliver(Event(vector, kind, instruction_rip=rip))
+
+    def _last_instruction(self, after: int) -> tuple[int, int, int]:
+        """Linear start, size and opcode byte of the instruction that ended at ``after``."""
+        start = self.core.last_start(after)
+        size = after - start
+        opcode = read_opcode(self.core.machine.code(start, size), self.state.bits())
+        return start, size, opcode.code if opcode is not None else 0
+
+    def _step_back(self, size: int) -> None:
+        self.state.q[RIP] -= size
+        self.core.count_one(-size, insns=-1)
+
+    def _stops_at(self, vector: int, pc: int) -> bool:
+        """The host wants to see this vector first, and has not just seen it here."""
+        if vector not in self.vectors or self._passed_vector == pc:
+            self._passed_vector = None
+            return False
+        self._passed_vector = pc
+        return True
+
+    def _invalid_opcode(self) -> Exit | None:
+        opcode = self.opcode()
+        if opcode is not None and opcode.code == _INT1_BYTE and 0xF0 not in opcode.prefixes:
+            return intercepts.int1(self, opcode)
+        return self.fault(Vector.UD)
+
+    def _outside_ram(self, error: int) -> Exit | None:
+        pc = self.state.linear_pc()
+        self.core.uncount_from(pc)
+        self._restore_flags(pc)
+        if error == UC_ERR_FETCH_UNMAPPED:
+            address = self.core.w[Word.BAD_ADDRESS]
+            return InternalErrorExit(1, b"", f"instruction fetch from {address:#x}, outside RAM")
+        return transfers.mmio(self)
+
+    # -- delivery ----------------------------------------------------------------------------------
+
+    def _deliver_pending(self) -> Exit | None:
+        """What waits at the entry: the exception slot, then NMI, then an interrupt."""
+        if self.debug.pending is not None:
+            pending, self.debug = guestdebug.take_pending(self.debug)
+            self.arm()
+            if pending is not None:
+                return self._deliver_queued(pending)
+        if self.nmi_pending and not self.nmi_masked and not self._in_shadow():
+            self.nmi_pending, self.nmi_masked = False, True
+            return self._deliver(Event(Vector.NMI, EventKind.NMI))
+        if self.irq is not None and self._window_open():
+            vector, self.irq = self.irq, None
+            return self._deliver(Event(vector, EventKind.EXTERNAL))
+        return None
+
+    def _deliver_queued(self, pending: PendingException) -> Exit | None:
+        if not pending.soft:
+            return self._deliver(Event(pending.vector, EventKind.FAULT, pending.error_code))
+        rip = self.state.q[RIP]
+        if self.code()[:1] == bytes([_INT3_BYTE]):
+            self.state.q[RIP] += 1  # a re-injected #BP returns behind the INT3 (spec 7)
+        kind = EventKind.SOFTWARE_EXCEPTION
+        return self._deliver(Event(pending.vector, kind, instruction_rip=rip))
+
+    def _in_shadow(self) -> bool:
+        return bool(self.state.d[HFLAGS] & HF_INHIBIT_IRQ)
+
+    def _window_open(self) -> bool:
+        return bool(self.state.d[EFLAGS] & IF) and not self._in_shadow()
+
+    def _waits_for_window(self) -> bool:
+        """An event is blocked: look again after every instruction."""
+        return self.irq is not None or (self.nmi_pending and not self.nmi_masked)
+
+    def _deliver(self, event: Event) -> Exit | None:
+        """Take an event through the guest's own tables."""
+        state = self.state
+        regs = state.regs()
+        stepping = self.debug.singlestep and bool(regs.rflags & TF)
+        if guestdebug.hides_tf(self.debug):
+            regs = regs._replace(rflags=regs.rflags & ~TF)
+        outcome = delivery.deliver(event, regs, state.sregs(), self.read)
+        self.trail = outcome.trail
+        state.q[CR + 2] = outcome.sregs.cr2
+        if isinstance(outcome, delivery.TripleFault):
+            state.set_regs(outcome.regs)
+            return ShutdownExit()
+        for address, data in outcome.writes:
+            self.core.write_memory(address, data)
+        if stepping:
+            self._return_stepping(regs.rsp)
+        state.set_regs(outcome.regs)
+        state.enter_handler(outcome.sregs)
+        self.rf_at = None
+        return None
+
+    def _return_stepping(self, rsp: int) -> None:
+        """The handler of a stepped instruction runs free; its IRET gives the host its TF back.
+
+        On hardware the TF image in the frame does that. Ours hides TF from the guest, so it is
+        remembered here instead, and IRET is watched.
+        """
+        self._returns.append(rsp)
+        del self._returns[:-64]
+        self.core.intercept(self.core.extra | {IRET})
+
+    def forget_returns(self) -> None:
+        """Host single-stepping ended: no IRET regains TF any more."""
+        self._returns.clear()
+
+    def _after_instruction(self) -> None:
+        """An instruction completed: RF shields the next one iff IRET just loaded it."""
+        self.rf_at = None
+        self._strip_rf()
+        if self._returns and self.debug.singlestep and self.state.q[RSP] == self._returns[-1]:
+            self._returns.pop()
+            self.state.d[EFLAGS] |= TF
+
+    def _strip_rf(self) -> None:
+        """Unicorn would keep RF for ever; it counts for the next instruction only."""
+        if self.state.d[EFLAGS] & RF:
+            self.state.d[EFLAGS] &= ~RF
+            self.rf_at = self.state.linear_pc()
+
+    def _hide_pushed_tf(self) -> None:
+        """If the last instruction was PUSHF, take the host's TF out of the image it pushed."""
+        if self.core.w[Word.BLOCK_PC] in self.core.pushf:
+            transfers.clear_pushed_tf(self)
+
+    # -- instructions carried out here -------------------------------------------------------------
+
+    def retire(self, size: int, rip: int | None = None) -> Exit | None:
+        """An intercepted instruction of ``size`` bytes is done; trap if TF was set before it."""
+        state = self.state
+        trap = state.d[EFLAGS] & TF
+        state.q[RIP] = state.next_rip(size) if rip is None else rip
+        state.d[HFLAGS] &= ~HF_INHIBIT_IRQ
+        self.core.count_one(size)
+        self._after_instruction()
+        return self.raise_db(_BS) if trap else None
+
+    def set_debug(self, debug: DebugState) -> None:
+        """Replace the debug state and re-arm."""
+        self.debug = debug
+        self.arm()
+
+    def set_profile(self, profile: guestdebug.Profile) -> None:
+        """Follow another backend's choices."""
+        self.debug = replace(self.debug, profile=profile)

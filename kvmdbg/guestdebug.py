@@ -1,0 +1,313 @@
+"""Who gets the exception: KVM's guest-debug rules as one pure state machine.
+
+``DebugState`` is everything that KVM keeps per vCPU for debugging (spec 2); the functions here are
+what KVM_SET_GUEST_DEBUG does (spec 3), who receives a #DB or #BP (4), what RFLAGS shows (5), what
+delivery does to DR6 and DR7 (6), what an exit carries (7), and what a guest's MOV DR reads and
+writes (8). States are frozen; every function returns the next one.
+
+Where KVM's backends differ, a :class:`Profile` names the choice. Must not know: any engine. An
+engine tells what happened ("INT3 at this address", "these data breakpoints matched") and asks here.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NamedTuple
+
+from .errors import IoctlError
+from .exits import DebugExit
+from .uapi import GuestDbg
+from .x86 import debugreg
+from .x86.registers import MASK32, MASK64, RFLAGS, DebugRegs
+from .x86.vectors import Vector
+
+_TF = int(RFLAGS.TF)
+_INJECT = int(GuestDbg.INJECT_DB | GuestDbg.INJECT_BP)
+_ENABLE = int(GuestDbg.ENABLE)
+_SINGLESTEP = int(GuestDbg.SINGLESTEP)
+_USE_HW_BP = int(GuestDbg.USE_HW_BP)
+_USE_SW_BP = int(GuestDbg.USE_SW_BP)
+
+BS_DR6 = debugreg.DR6_RESET | debugreg.DR6_BS
+"""DR6 of a single-step report: 0xFFFF4FF0."""
+
+
+class Owner(Enum):
+    """Who receives a debug event."""
+
+    HOST = "host"
+    GUEST = "guest"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Named choices where KVM's backends differ (spec 12-14).
+
+    ``hides_tf`` keeps a host-owned TF out of what the guest pushes (PUSHF, SYSCALL, frames): the
+    promise of the 2008 text; VMX and SVM leak it.
+    """
+
+    name: str
+    hides_tf: bool = True
+
+
+REFERENCE = Profile("reference")
+"""Linux 7.2's rules on VMX, without its leaks (spec 14)."""
+
+
+class PendingException(NamedTuple):
+    """KVM's one exception slot (spec 2).
+
+    ``payload`` holds the DR6 bits of a #DB, None where there is none; ``soft`` marks a queued #BP,
+    which KVM_GET_VCPU_EVENTS hides.
+    """
+
+    vector: int
+    error_code: int | None = None
+    payload: int | None = None
+    soft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DebugState:
+    """One vCPU's debug state (spec 2).
+
+    ``guest`` is what the guest sees through MOV DR; ``control`` the stored control word, 0 unless
+    ENABLE; ``host_db`` and ``host_dr7`` count only under USE_HW_BP; ``singlestep_rip`` is the
+    linear RIP at the last call with SINGLESTEP; ``pending`` the exception slot.
+    """
+
+    profile: Profile = REFERENCE
+    guest: DebugRegs = DebugRegs()
+    control: int = 0
+    host_db: tuple[int, int, int, int] = (0, 0, 0, 0)
+    host_dr7: int = debugreg.DR7_RESET
+    singlestep_rip: int = 0
+    pending: PendingException | None = None
+
+    @property
+    def singlestep(self) -> bool:
+        """Host single-stepping is on."""
+        return bool(self.control & _SINGLESTEP)
+
+    @property
+    def hardware(self) -> bool:
+        """The host owns the debug registers."""
+        return bool(self.control & _USE_HW_BP)
+
+    @property
+    def effective_dr7(self) -> int:
+        """The DR7 that matches are made with: the host's under USE_HW_BP, else the guest's."""
+        return self.host_dr7 if self.control & _USE_HW_BP else self.guest.dr7
+
+    @property
+    def effective_db(self) -> tuple[int, int, int, int]:
+        """The addresses that matches are made with; all or nothing, never merged."""
+        return self.host_db if self.control & _USE_HW_BP else self.guest.db
+
+
+# -- KVM_SET_GUEST_DEBUG (spec 3) ------------------------------------------------------------------
+
+
+def set_guest_debug(
+    state: DebugState, control: int, debugreg8: tuple[int, ...], linear_rip: int
+) -> DebugState:
+    """The state after KVM_SET_GUEST_DEBUG; the caller rewrites RFLAGS (``rflags_written``).
+
+    Unknown control bits, debugreg[4..6] and reserved DR7 bits are accepted as x86 KVM does; DR7 is
+    cut to 32 bits (spec 3). Raises IoctlError EBUSY for an injection while an exception is queued,
+    and then nothing else changes.
+    """
+    pending = state.pending
+    if control & _INJECT:
+        if pending is not None:
+            raise IoctlError(
+                errno.EBUSY, "KVM_SET_GUEST_DEBUG", "an exception is already pending; run first"
+            )
+        pending = _injection(control)
+    enabled = bool(control & _ENABLE)
+    kept = control if enabled else 0
+    hardware = bool(kept & _USE_HW_BP)
+    a, b, c, d = debugreg8[:4]
+    return replace(
+        state,
+        control=kept,
+        pending=pending,
+        host_db=(a & MASK64, b & MASK64, c & MASK64, d & MASK64) if hardware else state.host_db,
+        host_dr7=debugreg8[7] & MASK32 if hardware else state.host_dr7,
+        singlestep_rip=linear_rip if kept & _SINGLESTEP else state.singlestep_rip,
+    )
+
+
+def _injection(control: int) -> PendingException:
+    """INJECT_DB wins over INJECT_BP; no error code, no payload."""
+    if control & GuestDbg.INJECT_DB:
+        return PendingException(Vector.DB)
+    return PendingException(Vector.BP, soft=True)
+
+
+# -- RFLAGS through the filters (spec 5) -----------------------------------------------------------
+
+
+def rflags_read(state: DebugState, rflags: int) -> int:
+    """What KVM_GET_REGS shows of the machine's RFLAGS: no TF while the host single-steps."""
+    return rflags & ~_TF if state.control & _SINGLESTEP else rflags
+
+
+def rflags_written(state: DebugState, rflags: int, linear_rip: int) -> int:
+    """What the machine's RFLAGS become when KVM writes ``rflags``: TF iff stepping from here."""
+    if state.control & _SINGLESTEP and linear_rip == state.singlestep_rip:
+        return rflags | _TF
+    return rflags
+
+
+def hides_tf(state: DebugState) -> bool:
+    """True when the machine's TF is the host's and the guest must not see it in what it pushes."""
+    return bool(state.control & _SINGLESTEP) and state.profile.hides_tf
+
+
+# -- who gets it (spec 4) --------------------------------------------------------------------------
+
+
+def owner_of_db(state: DebugState) -> Owner:
+    """A #DB goes to the host iff SINGLESTEP or USE_HW_BP is set, whatever caused it."""
+    return Owner.HOST if state.control & (_SINGLESTEP | _USE_HW_BP) else Owner.GUEST
+
+
+def owner_of_bp(state: DebugState) -> Owner:
+    """A #BP by opcode CC goes to the host iff USE_SW_BP is set."""
+    return Owner.HOST if state.control & _USE_SW_BP else Owner.GUEST
+
+
+def owner_of_general_detect(state: DebugState) -> Owner:
+    """DR7.GD: the host's under USE_HW_BP, else the guest's, even under SINGLESTEP (VMX)."""
+    return Owner.HOST if state.control & _USE_HW_BP else Owner.GUEST
+
+
+def db_exit(state: DebugState, pc: int, causes: int) -> DebugExit:
+    """KVM_EXIT_DEBUG for a #DB; ``causes`` are DR6 bits. Guest registers stay as they are."""
+    return DebugExit(Vector.DB, pc, debugreg.DR6_RESET | causes, state.effective_dr7)
+
+
+def bp_exit(pc: int) -> DebugExit:
+    """KVM_EXIT_DEBUG for a #BP: RIP at the INT3, dr6 and dr7 not written (spec 7)."""
+    return DebugExit(Vector.BP, pc)
+
+
+# -- delivery to the guest (spec 6) ----------------------------------------------------------------
+
+
+def queue(state: DebugState, pending: PendingException) -> DebugState:
+    """Put an exception into the slot."""
+    return replace(state, pending=pending)
+
+
+def replace_pending(state: DebugState, pending: PendingException | None) -> DebugState:
+    """KVM_SET_VCPU_EVENTS: the slot becomes this, whatever it held."""
+    return replace(state, pending=pending)
+
+
+def drop_pending(state: DebugState) -> DebugState:
+    """KVM_SET_REGS clears a queued exception (spec 5.7)."""
+    return replace(state, pending=None)
+
+
+def take_pending(state: DebugState) -> tuple[PendingException | None, DebugState]:
+    """The queued exception, and the state in which it was delivered to the guest."""
+    pending = state.pending
+    if pending is None:
+        return None, state
+    state = replace(state, pending=None)
+    if pending.vector == Vector.DB:
+        state = deliver_db(state, pending.payload)
+    return pending, state
+
+
+def deliver_db(state: DebugState, payload: int | None) -> DebugState:
+    """What delivering a #DB does to the guest's DR6 (by the payload) and DR7 (GD cleared)."""
+    guest = state.guest
+    if payload is not None:
+        guest = guest._replace(dr6=dr6_after(guest.dr6, payload))
+    return replace(state, guest=guest._replace(dr7=guest.dr7 & ~debugreg.DR7_GD))
+
+
+def dr6_after(dr6: int, payload: int) -> int:
+    """``kvm_deliver_exception_payload``: B0-3 replaced, BD/BS/BT sticky, active-low bits toggled.
+
+    >>> hex(dr6_after(0xFFFF4FF2, 0x4))
+    '0xffff4ff4'
+    """
+    active_low = debugreg.DR6_BLD | debugreg.DR6_RTM
+    value = (dr6 & ~0xF) | debugreg.DR6_RESET | payload
+    return (value ^ (payload & active_low)) & ~(1 << 12)
+
+
+# -- the guest's MOV DR (spec 8) -------------------------------------------------------------------
+
+
+class Refusal(NamedTuple):
+    """A MOV DR that does not complete: the exception it raises instead."""
+
+    vector: int
+    error_code: int | None = None
+    payload: int | None = None
+
+
+def check_mov_dr(
+    state: DebugState, number: int, *, cr4_de: bool, cpl: int, written: int | None = None
+) -> Refusal | None:
+    """The checks of MOV DR in the processor's order; None when it may go on.
+
+    ``number`` is 0..15 as encoded, ``written`` the value of a write (None for a read).
+    """
+    if number >= 8 or (number in (4, 5) and cr4_de):
+        return Refusal(Vector.UD)
+    if cpl > 0:
+        return Refusal(Vector.GP, 0)
+    if state.effective_dr7 & debugreg.DR7_GD:
+        return Refusal(Vector.DB, payload=debugreg.DR6_BD)
+    if written is not None and number >= 4 and written >> 32:
+        return Refusal(Vector.GP, 0)
+    return None
+
+
+def read_dr(state: DebugState, number: int) -> int:
+    """What the guest reads: always its own registers, whatever the host has armed."""
+    if number < 4:
+        return state.guest.db[number]
+    return state.guest.dr6 if number in (4, 6) else state.guest.dr7
+
+
+def write_dr(state: DebugState, number: int, value: int) -> DebugState:
+    """The state after a guest's MOV to DRn (checks passed): fixed bits applied (spec 8)."""
+    guest = state.guest
+    if number < 4:
+        db = list(guest.db)
+        db[number] = value & MASK64
+        guest = guest._replace(db=(db[0], db[1], db[2], db[3]))
+    elif number in (4, 6):
+        guest = guest._replace(dr6=debugreg.dr6_as_written(value))
+    else:
+        guest = guest._replace(dr7=debugreg.dr7_as_written(value))
+    return replace(state, guest=guest)
+
+
+def set_debugregs(state: DebugState, registers: DebugRegs) -> DebugState:
+    """KVM_SET_DEBUGREGS: stored raw. IoctlError EINVAL for flags, or DR6/DR7 above 32 bits."""
+    if registers.flags:
+        raise IoctlError(errno.EINVAL, "KVM_SET_DEBUGREGS", "flags must be 0")
+    for name, value in (("dr6", registers.dr6), ("dr7", registers.dr7)):
+        if value >> 32:
+            raise IoctlError(errno.EINVAL, "KVM_SET_DEBUGREGS", f"{name} has bits above 31 set")
+    a, b, c, d = (address & MASK64 for address in registers.db)
+    return replace(state, guest=registers._replace(db=(a, b, c, d)))
+
+
+# -- matching (spec 9) -----------------------------------------------------------------------------
+
+
+def exec_causes(state: DebugState, linear: int) -> int:
+    """DR6 B bits of the effective execution breakpoints at ``linear`` (RF is the caller's)."""
+    return debugreg.exec_hits(state.effective_dr7, state.effective_db, linear)
