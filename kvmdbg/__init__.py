@@ -4,7 +4,7 @@ A guest runs in an embedded virtual machine; the notebook is its hypervisor; the
 them is Linux's KVM_SET_GUEST_DEBUG. ``Vm`` is the machine, ``assemble`` makes a program for it,
 ``%load_ext kvmdbg`` brings the magics ``%vm``, ``%step``, ``%bp`` and ``%%asm``.
 
-This file is the shop window: names are resolved on first use, so that ``import kvmdbg`` stays light.
+This file is the shop window: names are resolved on first use, so that the import stays light.
 """
 
 from __future__ import annotations

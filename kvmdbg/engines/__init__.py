@@ -1,7 +1,7 @@
 """The seam: what every engine does, in KVM's words, and how one is opened.
 
-An engine is one VM with one vCPU. It does what KVM does, with KVM's names, and no more; everything
-above (planting INT3, stepping off a breakpoint, hit counts, naming a stop, history) is written once,
+An engine is one VM with one vCPU. It does what KVM does, with its names, and no more; everything
+An engine is one VM with one vCPU. It does what KVM does, with its names, and no more; all that is
 over this protocol. What an engine cannot do is a missing :class:`Capability`, never a method that
 raises. Must not know: breakpoints as a user sees them, notebooks, pictures.
 """
@@ -30,8 +30,8 @@ class Capability(StrEnum):
     VECTOR_STOP = "stop when the guest raises a vector"
 
 
-class Snapshot(Protocol):
-    """A whole machine state, opaque; only the engine that made it can restore it."""
+Snapshot = object
+"""A whole machine state, opaque; only the engine that made it can restore it."""
 
 
 class Engine(Protocol):
@@ -56,7 +56,7 @@ class Engine(Protocol):
         """Guest-physical bytes. AddressError outside RAM."""
 
     def write_memory(self, address: int, data: bytes) -> None:
-        """Write guest-physical RAM; code there is seen changed at once. AddressError outside RAM."""
+        """Write guest-physical RAM, code included. AddressError outside RAM."""
 
     def get_regs(self) -> Regs: ...
     def set_regs(self, regs: Regs) -> None: ...

@@ -43,7 +43,7 @@ class Opcode(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Offset of the byte after the opcode: the length of an instruction that has nothing more."""
+        """Offset of the byte after the opcode: the length of one that has nothing more."""
         return self.start + (2 if self.code > 0xFF else 1)
 
 

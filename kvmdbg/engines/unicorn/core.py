@@ -47,12 +47,14 @@ class Core:
 
         self.machine = library.Machine(ram_size)
         self.state = CpuState(self.machine)
-        self._block: Any = np.zeros(Word.COUNT, np.uint64)
-        self._table: Any = np.zeros(2 << native.TABLE_BITS, np.uint64)
-        self._log: Any = np.zeros(4 * _LOG_ENTRIES, np.uint64)
+        zeros: Any = np.zeros  # memoryview over an array is sound; its stubs do not say so
+        self._block = zeros(Word.COUNT, np.uint64)
+        self._table = zeros(2 << native.TABLE_BITS, np.uint64)
+        self._log = zeros(4 * _LOG_ENTRIES, np.uint64)
         self.w = memoryview(self._block)
         self.log = memoryview(self._log)
         self._slots = memoryview(self._table)
+        self.error = 0
         self.pushf: set[int] = set()
         """Linear addresses of PUSHF instructions seen so far."""
         self.failure: BaseException | None = None
@@ -112,11 +114,11 @@ class Core:
         start, handle, q, d = machine.start, machine.handle, machine.q, machine.d
         w[Word.TRACKS_SMC] = not single
         while True:
-            w[Word.HALT] = w[Word.WHY] = w[Word.BLOCK_SIZE] = 0
+            w[Word.HALT] = w[Word.WHY] = w[Word.WATCH_HIT] = w[Word.BLOCK_SIZE] = 0
             # Unicorn never learns that we delivered its last exception; left alone, the second
             # identical fault would be taken for a nested one.
             d[OLD_EXCEPTION] = NO_EXCEPTION
-            self.error: int = start(handle, q[RIP], 0, 0, 0)
+            self.error = start(handle, q[RIP], 0, 0, 0)
             why = w[Word.WHY]
             if not why & _AGAIN:
                 return self.error
@@ -133,7 +135,7 @@ class Core:
             raise failure
 
     def uncount_from(self, linear: int) -> None:
-        """Take back the part of the block counted last that begins at ``linear``: it did not run."""
+        """Take back the part of the last block that begins at ``linear``: it did not run."""
         w = self.w
         done = linear - w[Word.BLOCK_PC]
         size = w[Word.BLOCK_SIZE]
@@ -168,7 +170,7 @@ class Core:
             block = current.contents
             self._tabulate(block.pc, block.size, block.icount)
             self._find_sites(block.pc, block.size)
-        except BaseException as error:  # noqa: BLE001 - C is above us: keep it for enter()
+        except BaseException as error:  # C is above us: keep it for enter()
             self.failure = error
             self._stop_for_new_sites()
 

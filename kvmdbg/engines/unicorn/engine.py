@@ -22,7 +22,7 @@ from ...guestdebug import DebugState, PendingException
 from ...uapi import GuestDbg
 from ...x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
 from ...x86.vectors import Vector
-from .. import Capability
+from .. import Capability, Snapshot
 from ..interrupts import HeldSigint
 from . import transfers
 from .core import Core
@@ -147,20 +147,23 @@ class UnicornEngine:
         """KVM_GET_VCPU_EVENTS; a queued #BP does not show (spec 7)."""
         self._check_open()
         vcpu = self._vcpu
-        pending = vcpu.debug.pending
-        shown = pending is not None and not pending.soft
-        return VcpuEvents(
-            exception_injected=int(shown),
-            exception_nr=pending.vector if pending else 0,
-            exception_has_error_code=int(bool(pending) and pending.error_code is not None),
-            exception_pending=int(shown),
-            exception_error_code=(pending.error_code or 0) if pending else 0,
+        events = VcpuEvents(
             interrupt_injected=int(vcpu.irq is not None),
             interrupt_nr=vcpu.irq or 0,
             nmi_pending=int(vcpu.nmi_pending),
             nmi_masked=int(vcpu.nmi_masked),
-            exception_has_payload=int(bool(pending) and pending.payload is not None),
-            exception_payload=(pending.payload or 0) if pending else 0,
+        )
+        pending = vcpu.debug.pending
+        if pending is None:
+            return events
+        return events._replace(
+            exception_injected=int(not pending.soft),
+            exception_nr=pending.vector,
+            exception_has_error_code=int(pending.error_code is not None),
+            exception_pending=int(not pending.soft),
+            exception_error_code=pending.error_code or 0,
+            exception_has_payload=int(pending.payload is not None),
+            exception_payload=pending.payload or 0,
         )
 
     def set_vcpu_events(self, events: VcpuEvents) -> None:
@@ -306,8 +309,10 @@ class UnicornEngine:
                 (self._state.cr8, self._state.apic_base),
             )
 
-    def restore(self, snapshot: UnicornSnapshot) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Put a snapshot of this engine back; an IN or MMIO under way is forgotten."""
+        if not isinstance(snapshot, UnicornSnapshot) or len(snapshot.ram) != self._ram_size:
+            raise BadInput("this snapshot was made by another engine or with other RAM")
         with self._owned():
             core, vcpu = self._core, self._vcpu
             core.machine.uc.context_restore(snapshot.context)

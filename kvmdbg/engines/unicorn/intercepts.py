@@ -70,7 +70,7 @@ def _refused(vcpu: Vcpu, refusal: guestdebug.Refusal) -> Exit | None:
 
 
 def int1(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
-    """INT1 (F1): a #DB that sets no DR6 bit; at F1 for the host, after it for the guest (spec 4.4)."""
+    """INT1 (F1): a #DB without DR6 bits; at F1 for the host, after it for the guest (4.4)."""
     vcpu.core.uncount_from(vcpu.state.linear_pc())
     if guestdebug.owner_of_db(vcpu.debug) is Owner.HOST:
         return vcpu.raise_db(0)

@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import os
 import struct
+from functools import cache
 from typing import Any
 
 os.environ.setdefault("UC_IGNORE_REG_BREAK", "1")  # else wrong-mode register reads talk on stderr
@@ -74,6 +75,7 @@ EDGE_CALLBACK = ctypes.CFUNCTYPE(
 )
 
 
+@cache
 def load_library() -> ctypes.CDLL:
     """The shared library that the binding uses, with prototypes for the calls made per run."""
     from unicorn.unicorn_py3 import unicorn as binding
@@ -99,11 +101,11 @@ class Machine:
     """
 
     def __init__(self, ram_size: int) -> None:
-        self.uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        self.uc: Any = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
         self.library = load_library()
         self.start = self.library.uc_emu_start
-        handle = self.uc._uch
-        self.handle: int = handle if isinstance(handle, int) else handle.value
+        handle: Any = self.uc._uch
+        self.handle: int = handle.value
         self.ram_size = ram_size
         self.ram = mmap.mmap(-1, ram_size)
         self._anchor = (ctypes.c_char * ram_size).from_buffer(self.ram)

@@ -4,8 +4,8 @@ Free run must not enter Python, so clock, budget, stop flag, breakpoints and wat
 here, over one block of 64-bit words (``Word``) shared with the engine. Every hook only counts,
 compares, or asks for a stop; what a stop means is decided in Python afterwards.
 
-Only BLOCK may stop a run at a place of its own choosing; the others first raise ``Word.HALT``, so
-that BLOCK never counts a block that will not run. The clock is explained in docs/engines-unicorn.md.
+Only BLOCK may stop a run at a place of its own choosing; others first raise ``Word.HALT``, so
+that BLOCK never counts a block that will not run.
 Must not know: KVM, breakpoints as users see them, the debug registers' encoding.
 """
 
@@ -119,9 +119,12 @@ def _symbols(library: ctypes.CDLL) -> None:
 def compile_hooks(library: ctypes.CDLL) -> Hooks:
     """Compile the callbacks for this process (about a second, once)."""
     _symbols(library)
-    from numba import cfunc, njit, types
+    import numba
     from numba.extending import intrinsic
 
+    types: Any = numba.types
+    cfunc: Any = numba.cfunc
+    njit: Any = numba.njit
     u8, u32, u64, i32, i64 = types.uint8, types.uint32, types.uint64, types.int32, types.int64
     words = types.CPointer(u64)
     uc_emu_stop = types.ExternalFunction("kvmdbg_uc_emu_stop", i32(u64))
@@ -129,7 +132,7 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
     clock_gettime = types.ExternalFunction("kvmdbg_clock_gettime", i32(i32, u64))
 
     def pointer_to(kind: Any) -> Any:
-        @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+        @intrinsic
         def cast(typing_context: Any, address: Any) -> Any:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 target = context.get_value_type(types.CPointer(kind))
@@ -160,13 +163,13 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
     why_watch, why_bad = u64(Why.WATCH), u64(Why.BAD_MEMORY)
     why_rewritten = u64(Why.REWRITTEN)
 
-    @njit(types.void(u64, words, u64))  # type: ignore[untyped-decorator]
+    @njit(types.void(u64, words, u64))
     def stop(uc: Any, u: Any, reason: Any) -> None:
         u[why] |= reason
         u[halt] = one
         uc_emu_stop(uc)
 
-    @njit(u64(u64, u64, u64, words))  # type: ignore[untyped-decorator]
+    @njit(u64(u64, u64, u64, words))
     def ask(uc: Any, pc: Any, size: Any, u: Any) -> Any:
         """Instruction count of a block that the table does not know."""
         info = u[me] + u64(block_info * 8)
@@ -182,12 +185,12 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
             slots[i + one] = (size << u64(16)) | count
         return count
 
-    @njit(types.boolean(words))  # type: ignore[untyped-decorator]
+    @njit(types.boolean(words))
     def overdue(u: Any) -> Any:
         clock_gettime(i32(monotonic), u[me] + u64(timespec * 8))
         return u[timespec] * u64(1_000_000_000) + u[timespec + 1] > u[deadline]
 
-    @njit(types.void(u64, u64, words))  # type: ignore[untyped-decorator]
+    @njit(types.void(u64, u64, words))
     def rewritten(uc: Any, pc: Any, u: Any) -> None:
         """A store into the running block: the engine drops that block and re-runs the store alone.
 
@@ -200,7 +203,7 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
         else:
             stop(uc, u, why_rewritten)
 
-    @cfunc(types.void(u64, u64, u32, words))  # type: ignore[untyped-decorator]
+    @cfunc(types.void(u64, u64, u32, words))
     def block(uc: Any, pc: Any, size32: Any, u: Any) -> None:
         """Count a block before it runs, or stop in front of it."""
         size = u64(size32)
@@ -236,7 +239,7 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
         u[block_size] = size
         u[block_insns] = count
 
-    @cfunc(types.void(u64, u64, u32, words))  # type: ignore[untyped-decorator]
+    @cfunc(types.void(u64, u64, u32, words))
     def site(uc: Any, pc: Any, size: Any, u: Any) -> None:
         """Stop in front of one instruction; pass it once where the engine says so."""
         if u[skip] == pc:
@@ -244,13 +247,13 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
         elif u[halt] == zero:
             stop(uc, u, why_site)
 
-    @cfunc(types.void(u64, u32, words))  # type: ignore[untyped-decorator]
+    @cfunc(types.void(u64, u32, words))
     def intr(uc: Any, number: Any, u: Any) -> None:
         """An exception or INT n; Unicorn delivers nothing by itself."""
         u[vector] = u64(number)
         stop(uc, u, why_intr)
 
-    @cfunc(types.void(u64, u64, u32, words))  # type: ignore[untyped-decorator]
+    @cfunc(types.void(u64, u64, u32, words))
     def monitor(uc: Any, pc: Any, size: Any, u: Any) -> None:
         """Before every instruction while data is watched: report the previous one's hit.
 
@@ -262,7 +265,7 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
         u[insn_pc] = pc
         u[insn_flags] = u64(as_u32(u[env] + u64(flags_in_env))[0])
 
-    @cfunc(types.void(u64, i32, u64, i32, i64, words))  # type: ignore[untyped-decorator]
+    @cfunc(types.void(u64, i32, u64, i32, i64, words))
     def memory(uc: Any, kind: Any, address: Any, size: Any, value: Any, u: Any) -> None:
         """Note which watched bytes an access touches; the next boundary stops."""
         last = address + u64(size) - one
@@ -271,7 +274,7 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
             if u[w] <= last and address <= u[w + 1] and (kind == 17 or u[w + 2] != zero):
                 u[watch_hit] |= one << u64(slot)
 
-    @cfunc(types.boolean(u64, i32, u64, i32, i64, words))  # type: ignore[untyped-decorator]
+    @cfunc(types.boolean(u64, i32, u64, i32, i64, words))
     def unmapped(uc: Any, kind: Any, address: Any, size: Any, value: Any, u: Any) -> Any:
         """An access outside RAM: remember it, refuse it."""
         u[why] |= why_bad
@@ -280,7 +283,7 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
         u[bad + 2] = u64(value)
         return False
 
-    @cfunc(types.void(u64, i32, u64, i32, i64, words))  # type: ignore[untyped-decorator]
+    @cfunc(types.void(u64, i32, u64, i32, i64, words))
     def store(uc: Any, kind: Any, address: Any, size: Any, value: Any, u: Any) -> None:
         """Log a store (or a load, kind 16) of one instruction that may be taken back."""
         n = u[memlog_used]
@@ -298,19 +301,21 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
             entry[3] = word
         u[memlog_used] = n + one
 
-    @cfunc(u32(u64, u32, i32, words))  # type: ignore[untyped-decorator]
+    @cfunc(u32(u64, u32, i32, words))
     def port_in(uc: Any, port: Any, size: Any, u: Any) -> Any:
         u[io] = u64(port)
         u[io + 1] = u64(size)
         u[io + 3] += one
         return u32(u[io + 2])
 
-    @cfunc(types.void(u64, u32, i32, u32, words))  # type: ignore[untyped-decorator]
+    @cfunc(types.void(u64, u32, i32, u32, words))
     def port_out(uc: Any, port: Any, size: Any, value: Any, u: Any) -> None:
         u[io] = u64(port)
         u[io + 1] = u64(size)
         u[io + 2] = u64(value)
         u[io + 3] += one
 
-    made = (block, site, intr, monitor, memory, unmapped, store, port_in, port_out)
-    return Hooks(*(function.address for function in made), alive=made)
+    made: Any = (block, site, intr, monitor, memory, unmapped, store, port_in, port_out)
+    addresses: list[int] = [function.address for function in made]
+    fields: list[Any] = [*addresses, made]
+    return Hooks(*fields)

@@ -244,7 +244,7 @@ class _Scratch:
         machine.flush_tlb()
 
     def run(self, given: list[tuple[int, bytes]]) -> Exit | None:
-        """Run the instruction, laying pages as it asks for them; _OUTSIDE if it asks for too many."""
+        """Run the instruction, laying pages as it asks for them; _OUTSIDE if it asks too often."""
         for address, data in given:
             self._cover(address, len(data))
         exit_: Exit | None = _OUTSIDE

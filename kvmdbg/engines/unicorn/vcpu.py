@@ -5,7 +5,7 @@ knows who gets an exception), ``x86/delivery`` (which takes it through the guest
 instructions that the host carries out itself (intercepts.py, transfers.py). Must not know: threads,
 signals, time (engine.py), or what a debugger does with an exit.
 
-Two things are kept apart throughout. The *machine's* TF is the bit in Unicorn: a trap after the next
+Two things are kept apart. The *machine's* TF is the bit in Unicorn: a trap after the next
 instruction. It may be the guest's, the host's (KVM_GUESTDBG_SINGLESTEP), or ours for the length of
 one instruction (``Vcpu.one``), and only the guest's may be seen by the guest.
 """

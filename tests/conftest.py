@@ -1,0 +1,63 @@
+"""What all tests share: a home of their own, steady hypothesis, and real input from Debian.
+
+Must not know any room of kvmdbg: a fixture that builds a guest lives beside the tests that use it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+ROOT = Path(__file__).parents[1]
+STATE = ROOT / "build" / "state"
+ON_CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+# Kernels that tests start read no one's profile and leave nothing in a home directory. `make` says
+# the same; this is for a bare `pytest`.
+for variable, place in {
+    "JUPYTER_CONFIG_DIR": "jupyter/config",
+    "JUPYTER_DATA_DIR": "jupyter/data",
+    "JUPYTER_RUNTIME_DIR": "jupyter/runtime",
+    "IPYTHONDIR": "ipython",
+    "MPLCONFIGDIR": "matplotlib",
+}.items():
+    os.environ.setdefault(variable, str(STATE / place))
+    Path(os.environ[variable]).mkdir(parents=True, exist_ok=True)
+os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
+
+# No deadline: two shared cores are sometimes slow. On CI the same examples every time.
+settings.register_profile(
+    "kvmdbg",
+    deadline=None,
+    derandomize=ON_CI,
+    database=None if ON_CI else DirectoryBasedExampleDatabase(STATE / "hypothesis"),
+)
+settings.load_profile("kvmdbg")
+
+
+def _need(path: Path, package: str) -> Path:
+    if path.exists():
+        return path
+    message = f"{path} is missing; on Debian or Ubuntu: apt install {package}"
+    if ON_CI:
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def debian_file() -> Callable[[str, str], Path]:
+    """``debian_file(path, package)``: a file that a Debian package installs.
+
+    Without it a test skips and says so; on CI, where ``tests/setup-system.sh`` installs it, it
+    fails.
+    """
+
+    def find(path: str, package: str) -> Path:
+        return _need(Path(path), package)
+
+    return find
