@@ -1,9 +1,9 @@
 """The seam: what every engine does, in KVM's words, and how one is opened.
 
-An engine is one VM with one vCPU. It does what KVM does, with its names, and no more; everything
 An engine is one VM with one vCPU. It does what KVM does, with its names, and no more; all that is
-over this protocol. What an engine cannot do is a missing :class:`Capability`, never a method that
-raises. Must not know: breakpoints as a user sees them, notebooks, pictures.
+above (planting INT3, stepping off a breakpoint, hit counts, naming a stop, history) is written
+once, over this protocol. What an engine cannot do is a missing :class:`Capability`, never a method
+that raises. Must not know: breakpoints as a user sees them, notebooks, pictures.
 """
 
 from __future__ import annotations

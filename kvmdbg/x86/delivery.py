@@ -1,5 +1,8 @@
 """Delivery of one event through the guest's IVT or IDT, with all that can go wrong on the way.
 
+This file holds what comes of a fault on the way; attempt.py and entry.py hold one attempt, mode by
+mode; linear.py is guest memory as such an attempt sees it.
+
 Pure: :func:`deliver` computes the new state and the physical writes; the caller commits them. A
 guest may have anything in its tables: the answer is always a :class:`Delivered` or a
 :class:`TripleFault`, never an exception. SDM vol. 3, ch. 6; nesting by tables 6-4 and 6-5.

@@ -262,9 +262,10 @@ class _LongAttempt(_GateAttempt):
             self.refuse(_GP, self.ext, f"the handler's address {gate.offset:#x} is not canonical")
         stack = Stack(0, rsp & ~0xF, MASK64)
         rsp = self.push(self.frame(), 8, stack, user=cpl == 3)
-        sregs = sregs._replace(cs=cs)
         if cpl != self.cpl:
-            sregs = sregs._replace(ss=Segment(selector=cpl, dpl=cpl, unusable=1))
+            sregs = sregs._replace(cs=cs, ss=Segment(selector=cpl, dpl=cpl, unusable=1))
+        elif cs != sregs.cs:
+            sregs = sregs._replace(cs=cs)
         regs = regs._replace(rip=gate.offset, rsp=rsp, rflags=self.handler_flags(gate))
         return Entered(regs, sregs, self.writes, self.where)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from collections.abc import Callable
 
 import pytest
@@ -22,10 +21,6 @@ CONDITION = st.one_of(
         st.sampled_from([1, 2, 4, 8]),
     ),
 )
-
-
-def test_the_docstring_examples_hold() -> None:
-    assert doctest.testmod(d).failed == 0
 
 
 @given(U32)
@@ -142,6 +137,12 @@ def test_an_access_hits_iff_it_shares_a_byte_with_the_aligned_block(
     touched = {access + n for n in range(size)}
     expected = 2 if block & touched else 0
     assert d.data_hits(dr7, (0, address, 0, 0), access, size, write=True) == expected
+
+
+@pytest.mark.parametrize(("access", "hit"), [(0xFFE, 0), (0xFFF, 1), (0x1003, 1), (0x1004, 0)])
+def test_an_access_that_only_touches_the_border_misses(access: int, hit: int) -> None:
+    dr7 = d.dr7_with(0, 0, Access.WRITE, 4)
+    assert d.data_hits(dr7, (0x1000, 0, 0, 0), access, 2, write=True) == hit
 
 
 def test_a_read_hits_only_the_read_write_slot() -> None:

@@ -103,6 +103,12 @@ def test_real_mode_stack_wraps_within_64_kib() -> None:
     assert [address for address, _ in answer.writes] == [0x10000, 0x1FFFE, 0x1FFFC]
 
 
+def test_real_mode_with_sp_7_has_room_for_just_one_frame() -> None:
+    guest = Guest("real")
+    guest.regs = guest.regs._replace(rsp=7)
+    assert guest.deliver(SOFT).regs.rsp == 1
+
+
 def test_real_mode_finds_the_ivt_through_idtr() -> None:
     guest = Guest("real")
     guest.put(0x30000 + 4 * 0x40, bytes.fromhex("78560000"))
@@ -184,6 +190,28 @@ def test_a_16_bit_gate_pushes_words_and_enters_a_16_bit_offset() -> None:
     assert answer.regs.rip == 0x9000
 
 
+def test_a_16_bit_gate_drops_the_high_halves_of_what_it_pushes() -> None:
+    guest = Guest("protected")
+    guest.enter_user_mode()
+    guest.put(0x1000 + 8 * 0x40, pack_gate(Gate(Selector.CODE, HANDLER, 6, dpl=3), long=False))
+    guest.regs = guest.regs._replace(rip=0x1234_8002, rsp=0x5678_7000, rflags=0x4_0002)
+    frame = guest.frame(guest.deliver(SOFT), 2)
+    assert frame == [0x8002, Selector.USER_CODE32 | 3, 2, 0x7000, 0x23]
+
+
+def test_a_32_bit_gate_drops_the_high_halves_of_what_it_pushes() -> None:
+    guest = Guest("protected")
+    guest.regs = guest.regs._replace(rip=0x9_1234_8002, rsp=0x9_0000_7000)
+    answer = guest.deliver(SOFT)
+    assert guest.frame(answer, 4)[0] == 0x1234_8002
+    assert answer.regs.rsp == 0x7000 - 12
+
+
+def test_the_rpl_of_a_gates_selector_is_replaced_by_the_cpl() -> None:
+    for mode in ("protected", "long"):
+        assert Guest(mode, selector=Selector.CODE | 1).deliver(SOFT).sregs.cs.selector == 8
+
+
 def test_a_16_bit_stack_segment_moves_sp_only() -> None:
     guest = Guest("protected")
     guest.sregs = guest.sregs._replace(ss=guest.segment(Selector.DATA16))
@@ -210,6 +238,30 @@ def test_from_cpl_3_the_stack_comes_from_a_16_bit_tss() -> None:
     assert guest.deliver(SOFT).regs.rsp == 0x6000 - 20
 
 
+@pytest.mark.parametrize(("kind", "slot", "size"), [(11, 12, 4), (3, 6, 2)])
+def test_a_handler_at_cpl_1_gets_the_tss_stack_of_level_1(kind: int, slot: int, size: int) -> None:
+    guest = Guest("protected")
+    guest.enter_user_mode()
+    for at, selector in ((Selector.CODE, 0x08), (Selector.CODE16, Selector.DATA)):
+        guest.put(GDT + at, pack_descriptor(guest.segment(selector)._replace(dpl=1)))
+    stack = (0x6000).to_bytes(size, "little") + (Selector.CODE16 | 1).to_bytes(2, "little")
+    guest.put(TSS + slot, stack)
+    guest.sregs = guest.sregs._replace(tr=guest.sregs.tr._replace(type=kind))
+    answer = guest.deliver(SOFT)
+    assert (answer.regs.rsp, answer.sregs.cpl, answer.sregs.cs.selector) == (0x6000 - 20, 1, 9)
+    assert answer.sregs.ss.selector == Selector.CODE16 | 1
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("protected", 9), ("protected", 1), ("long", 9)])
+def test_a_tss_that_is_not_marked_busy_serves_too(mode: str, kind: int) -> None:
+    guest = Guest(mode)
+    guest.enter_user_mode()
+    guest.put(TSS + 2, bytes.fromhex("0060") if kind == 1 else b"")
+    guest.put(TSS + 4, Selector.DATA.to_bytes(2, "little") if kind == 1 else b"")
+    guest.sregs = guest.sregs._replace(tr=guest.sregs.tr._replace(type=kind))
+    assert guest.deliver(SOFT).sregs.cpl == 0
+
+
 def test_a_conforming_handler_stays_at_cpl_3_on_the_callers_stack() -> None:
     guest = Guest("protected")
     conforming = guest.segment(Selector.CODE)._replace(type=15)
@@ -232,13 +284,6 @@ def test_a_segment_is_marked_accessed_when_it_is_loaded() -> None:
     guest = Guest("protected")
     guest.put(GDT + Selector.CODE, pack_descriptor(guest.segment(Selector.CODE)._replace(type=10)))
     assert guest.deliver(SOFT).sregs.cs.type == 11
-
-
-def test_an_expand_down_stack_may_be_pushed_on_above_its_limit() -> None:
-    guest = Guest("protected")
-    ss = guest.sregs.ss._replace(type=7, limit=0x6FF3, g=0)
-    guest.sregs = guest.sregs._replace(ss=ss)
-    assert guest.deliver(SOFT).regs.rsp == 0x6FF4
 
 
 def test_out_of_v86_mode_the_data_segments_are_pushed_and_nulled() -> None:
@@ -337,6 +382,53 @@ def test_a_frame_pushed_outside_ram_is_lost_and_the_handler_runs_all_the_same() 
     guest.regs = guest.regs._replace(rsp=0x8000_0000)
     answer = guest.deliver(SOFT)
     assert (answer.writes, answer.regs.rsp) == ((), 0x8000_0000 - 12)
+
+
+@pytest.mark.parametrize(
+    ("mode", "last"), [("real", 4 * 0x40 + 3), ("protected", 8 * 0x40 + 7), ("long", 0x40F)]
+)
+def test_a_limit_names_the_last_byte_of_the_vector_table(mode: str, last: int) -> None:
+    guest = Guest(mode)
+    guest.sregs = guest.sregs._replace(idt=guest.sregs.idt._replace(limit=last))
+    assert guest.deliver(SOFT).vector == 0x40
+
+
+@pytest.mark.parametrize(("mode", "last"), [("protected", 9), ("long", 11)])
+def test_a_limit_names_the_last_byte_of_the_tss_and_the_gdt(mode: str, last: int) -> None:
+    guest = Guest(mode)
+    guest.enter_user_mode()
+    gdt = guest.sregs.gdt._replace(limit=Selector.DATA + 7)
+    guest.sregs = guest.sregs._replace(tr=guest.sregs.tr._replace(limit=last), gdt=gdt)
+    assert guest.deliver(SOFT).vector == 0x40
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_stacks_last_bytes_may_be_used(down: bool) -> None:
+    guest = Guest("protected")
+    limit, kind = (0x6FF3, 7) if down else (0x6FFF, 3)
+    ss = guest.sregs.ss._replace(type=kind, limit=limit, g=0)
+    guest.sregs = guest.sregs._replace(ss=ss)
+    assert guest.deliver(SOFT).vector == 0x40
+
+
+def test_a_flat_stack_wraps_below_zero_to_the_top_of_4_gib() -> None:
+    guest = Guest("protected")
+    guest.regs = guest.regs._replace(rsp=0)
+    assert guest.deliver(SOFT).regs.rsp == 0xFFFF_FFF4
+
+
+def test_a_16_bit_expand_down_stack_reaches_up_to_64_kib() -> None:
+    guest = Guest("protected")
+    guest.sregs = guest.sregs._replace(ss=Segment(0, 0xFFF, 0x10, 7, 1, s=1))
+    guest.regs = guest.regs._replace(rsp=0)
+    assert guest.deliver(SOFT).regs.rsp == 0xFFF4
+
+
+def test_a_handler_may_be_the_last_byte_of_its_segment() -> None:
+    guest = Guest("protected")
+    code = guest.segment(Selector.CODE)._replace(limit=HANDLER, g=0)
+    guest.put(GDT + Selector.CODE, pack_descriptor(code))
+    assert guest.deliver(SOFT).regs.rip == HANDLER
 
 
 def test_the_trail_names_the_gate_its_bytes_and_the_handler() -> None:

@@ -127,12 +127,15 @@ PROTECTED: list[tuple[str, Change, int, int, str]] = [
 LONG: list[tuple[str, Change, int, int, str]] = [
     ("16-bit gate", lambda g: g.set_gate(0x40, type=6), 13, 0x202, "64-bit"),
     ("32-bit code", lambda g: g.set_gate(0x40, selector=0x40), 13, 0x40, "not 64-bit"),
+    ("l and d", lambda g: g.edit(8, db=1), 13, 8, "not 64-bit"),
+    ("rpl", lambda g: g.set_gate(0x40, selector=0x43), 13, 0x40, "not 64-bit"),
     ("offset", lambda g: g.set_gate(0x40, offset=1 << 47), 13, 0, "not canonical"),
 ]
 USER_PROTECTED: list[tuple[str, Change, int, int, str]] = [
     ("tss limit", lambda g: g.limit("tr", 8), 10, TR, "leaves out offset 0x4"),
     ("ss0 null", lambda g: g.put(TSS + 8, bytes(2)), 10, 0, "null"),
     ("ss0 beyond", lambda g: g.put(TSS + 8, b"\xf0\x0f"), 10, 0xFF0, "beyond"),
+    ("ss0 null rpl", lambda g: g.put(TSS + 8, b"\x03\x00"), 10, 0, "null"),
     ("ss0 rpl", lambda g: g.put(TSS + 8, b"\x13\x00"), 10, 0x10, "RPL 3"),
     ("ss0 dpl", lambda g: g.edit(0x10, dpl=1), 10, 0x10, "DPL 1"),
     ("ss0 code", lambda g: g.put(TSS + 8, b"\x08\x00"), 10, 8, "not writable data"),
@@ -144,10 +147,22 @@ USER_LONG: list[tuple[str, Change, int, int, str]] = [
     ("tss limit", lambda g: g.limit("tr", 10), 10, TR, "leaves out offset 0x4"),
     ("rsp0", lambda g: g.put(TSS + 10, b"\x01"), 12, 0, "RSP0 0x1000000007800 is not"),
 ]
+LDT = Segment(base=GDT, limit=0xFF, selector=0x60, type=2, present=1)
+NO_LDT: list[tuple[str, Change, int, int, str]] = [
+    (
+        f"ldt {state}",
+        lambda g, state=state: (g.set(ldt=LDT._replace(**state)), g.set_gate(0x40, selector=12)),
+        13,
+        12,
+        "beyond",
+    )
+    for state in ({"present": 0}, {"unusable": 1}, {"limit": 14})
+]
 ANY_TR: list[tuple[str, Change, int, int, str]] = [
     ("tr absent", lambda g: g.set(tr=g.sregs.tr._replace(present=0)), 10, TR, "TR"),
     ("tr unusable", lambda g: g.set(tr=g.sregs.tr._replace(unusable=1)), 10, TR, "TR"),
     ("tr is an ldt", lambda g: g.set(tr=g.sregs.tr._replace(type=2)), 10, TR, "TR"),
+    ("tr rpl", lambda g: g.set(tr=Segment(selector=TR | 3)), 10, TR, "TR"),
     ("tr is code", lambda g: g.set(tr=g.sregs.tr._replace(s=1)), 10, TR, "TR"),
 ]
 
@@ -163,7 +178,7 @@ def _cases(mode: str, user: bool, *tables: list[tuple[str, Change, int, int, str
 @pytest.mark.parametrize(
     ("mode", "user", "change", "vector", "code", "text"),
     [
-        *_cases("protected", False, BOTH, PROTECTED),
+        *_cases("protected", False, BOTH, PROTECTED, NO_LDT),
         *_cases("long", False, BOTH, LONG),
         *_cases("protected", True, USER_PROTECTED, ANY_TR),
         *_cases("long", True, USER_LONG, ANY_TR),
@@ -387,18 +402,41 @@ def test_a_protected_stack_without_room_is_a_stack_fault() -> None:
     assert raised(guest.deliver(SOFT))[:2] == (12, 0)
 
 
+@pytest.mark.parametrize("kind", [3, 7])
+def test_a_push_may_not_straddle_the_end_of_4_gib(kind: int) -> None:
+    guest = Guest("protected")
+    guest.set(ss=guest.sregs.ss._replace(type=kind, limit=0xFFF if kind == 7 else 0xFFFFFFFF))
+    guest.regs = guest.regs._replace(rsp=2)
+    assert raised(guest.deliver(SOFT))[:2] == (12, 0)
+
+
 def test_an_expand_down_stack_has_no_room_below_its_limit() -> None:
     guest = Guest("protected")
     guest.set(ss=guest.sregs.ss._replace(type=7, limit=0x6FF4, g=0))
     assert raised(guest.deliver(SOFT))[:2] == (12, 0)
 
 
-def test_v86_needs_a_ring_0_handler() -> None:
+@pytest.mark.parametrize(("kind", "dpl"), [(11, 3), (11, 1), (15, 0), (15, 3)])
+def test_v86_needs_a_non_conforming_ring_0_handler(kind: int, dpl: int) -> None:
     guest = Guest("protected")
-    guest.enter_user_mode()
-    guest.set_gate(0x40, selector=Selector.USER_CODE32)
+    guest.edit(Selector.USER_CODE32, type=kind, dpl=dpl)
+    guest.set_gate(0x40, selector=Selector.USER_CODE32 | 3)
     guest.regs = guest.regs._replace(rflags=0x20002)
     assert raised(guest.deliver(SOFT))[:2] == (13, Selector.USER_CODE32)
+
+
+@pytest.mark.parametrize(("selector", "code"), [(Selector.CODE, None), (Selector.USER_CODE32, 7)])
+def test_protected_mode_pushes_with_the_rights_of_the_handler(
+    selector: int, code: int | None
+) -> None:
+    guest = Guest("protected")
+    guest.put(0x10000, (0x83).to_bytes(4, "little"))  # 4 MiB for the supervisor only
+    guest.set(cr0=guest.sregs.cr0 | 1 << 31, cr3=0x10000, cr4=0x10)
+    guest.enter_user_mode()
+    guest.set_gate(0x40, selector=selector)
+    answer = guest.deliver(SOFT)
+    faults = [step.error_code for step in answer.trail[1:2]]
+    assert faults == ([] if code is None else [code])
 
 
 def test_real_mode_beyond_the_ivts_limit_is_13_without_error_code() -> None:

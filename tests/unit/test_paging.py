@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from kvmdbg.errors import AddressError
 from kvmdbg.x86.paging import (
-    PHYSICAL_BITS,
     NonCanonical,
     PageFault,
     find_page,
@@ -69,7 +69,12 @@ def fault(linear: int, sregs: Sregs, tables: Tables, **access: bool) -> PageFaul
 
 
 def test_without_paging_a_linear_address_is_physical() -> None:
-    assert translate(0xFEE00000, Sregs(cr0=int(CR0.PE)), Tables(4, {}).read) == 0xFEE00000
+    assert translate(0xFEE01235, Sregs(cr0=int(CR0.PE)), Tables(4, {}).read) == 0xFEE01235
+
+
+def test_without_paging_even_long_modes_efer_asks_for_no_canonical_address() -> None:
+    sregs = Sregs(efer=int(EFER.LMA))
+    assert translate(0x8000_0000_0000, sregs, Tables(8, {}).read) == 0x8000_0000_0000
 
 
 def test_outside_long_mode_a_linear_address_has_32_bits() -> None:
@@ -166,11 +171,60 @@ def test_a_page_that_forbids_the_access_reports_it_with_p(
     assert fault(HIGH, LONG, tables, **access).error_code == code
 
 
+RIGHTS = P | W | U
+FULL: list[tuple[Callable[..., Tables], int, Sregs, list[int]]] = [
+    (legacy, 0x00C03000, LEGACY, [0x2000 | RIGHTS, 0x7000 | RIGHTS]),
+    (pae, 0xC0203000, PAE, [0x2000 | P, 0x3000 | RIGHTS, 0x7000 | RIGHTS]),
+    (long, HIGH, LONG, [0x2000 | RIGHTS, 0x3000 | RIGHTS, 0x4000 | RIGHTS, 0x7000 | RIGHTS]),
+]
+LEVELS = [(*case, level) for case in FULL for level, entry in enumerate(case[3]) if entry & U]
+USER_WRITE = {"write": True, "user": True}
+
+
+@pytest.mark.parametrize(("build", "linear", "sregs", "entries", "level"), LEVELS)
+@pytest.mark.parametrize("right", [W, U])
+def test_every_level_must_grant_a_right(
+    build: Callable[..., Tables],
+    linear: int,
+    sregs: Sregs,
+    entries: list[int],
+    level: int,
+    right: int,
+) -> None:
+    assert translate(linear, sregs, build(*entries).read, **USER_WRITE) == 0x7000
+    denied = [entry & ~right if i == level else entry for i, entry in enumerate(entries)]
+    assert fault(linear, sregs, build(*denied), **USER_WRITE).error_code == 7
+
+
+@pytest.mark.parametrize(("build", "linear", "sregs", "entries"), FULL)
+def test_bit_7_of_a_pte_is_pat_and_maps_nothing_larger(
+    build: Callable[..., Tables], linear: int, sregs: Sregs, entries: list[int]
+) -> None:
+    entries = [*entries[:-1], entries[-1] | PS]
+    assert translate(linear | 0xABC, sregs, build(*entries).read) == 0x7ABC
+    assert walk(linear, sregs, build(*entries).read)[-1].page_size == 0x1000
+
+
+@pytest.mark.parametrize("bit", [40, 51, 52, 62])
 @pytest.mark.parametrize("level", range(3))
-def test_every_level_must_grant_a_right(level: int) -> None:
-    entries = [0x2000 | P | W | U, 0x3000 | P | W | U, 0x60_0000 | PS | P | W | U]
-    entries[level] &= ~W
-    assert fault(HIGH, LONG, long(*entries), write=True).error_code == 3
+def test_the_high_bits_of_every_pae_entry_are_reserved(level: int, bit: int) -> None:
+    entries = [0x2000 | P, 0x3000 | P, 0x7000 | P]
+    entries[level] |= 1 << bit
+    assert fault(0xC0203000, PAE, pae(*entries)).error_code == 9
+
+
+def test_bit_63_of_a_pae_pdpte_is_reserved_even_with_nxe() -> None:
+    assert fault(0xC0203000, PAE, pae(0x2000 | P | NX)).error_code == 9
+
+
+def test_pae_reports_a_fetch_with_nxe() -> None:
+    assert fault(0xC0203000, PAE, pae(0), fetch=True).error_code == 16
+
+
+def test_paged_addresses_outside_long_mode_have_32_bits_too() -> None:
+    tables = legacy(0x2000 | P, 0x7000 | P)
+    assert translate(0x1_00C0_3004, LEGACY, tables.read) == 0x7004
+    assert walk(0x1_00C0_3004, LEGACY, tables.read) == walk(0x00C0_3004, LEGACY, tables.read)
 
 
 @pytest.mark.parametrize("level", range(3))
@@ -178,6 +232,22 @@ def test_any_level_may_forbid_execution(level: int) -> None:
     entries = [0x2000 | P, 0x3000 | P, 0x60_0000 | PS | P]
     entries[level] |= NX
     assert fault(HIGH, LONG, long(*entries), fetch=True).error_code == 17
+
+
+def test_a_no_execute_page_may_be_read_and_written() -> None:
+    tables = long(0x2000 | P | W, 0x4000_0000 | PS | P | W | NX)
+    assert translate(HIGH, LONG, tables.read) == 0x4020_3000
+    assert translate(HIGH, LONG, tables.read, write=True) == 0x4020_3000
+
+
+def test_an_executable_page_may_be_fetched_from() -> None:
+    tables = long(0x2000 | P, 0x4000_0000 | PS | P)
+    assert translate(HIGH, LONG, tables.read, fetch=True) == 0x4020_3000
+
+
+def test_a_physical_address_has_40_bits() -> None:
+    assert translate(HIGH, LONG, long(0x2000 | P, 1 << 39 | PS | P).read) == 1 << 39 | 0x203000
+    assert fault(HIGH, LONG, long(0x2000 | P, 1 << 40 | PS | P)).error_code == 9
 
 
 def test_without_wp_the_supervisor_may_write_a_read_only_page() -> None:
@@ -211,7 +281,7 @@ def test_legacy_paging_never_reports_a_fetch() -> None:
     "entries",
     [
         (0x2000 | P | PS,),
-        (0x2000 | P | 1 << PHYSICAL_BITS,),
+        (0x2000 | P | 1 << 40,),
         (0x2000 | P, 0x4000_0000 | 1 << 13 | PS | P),
         (0x2000 | P, 0x4000_0000 | 1 << 29 | PS | P),
         (0x2000 | P, 0x3000 | P, 0x60_0000 | 1 << 20 | PS | P),
@@ -236,6 +306,11 @@ def test_a_fault_names_the_entry_its_address_and_its_value() -> None:
     found = fault(HIGH, LONG, long(0x2000 | P, 0x3000))
     assert found.problem == "PDPTE at 0x2008 is 0x3000: not present"
     assert found.linear == HIGH
+
+
+def test_a_walk_of_a_non_canonical_address_says_so() -> None:
+    with pytest.raises(NonCanonical):
+        walk(0x8000_0000_0000, LONG, long(0).read)
 
 
 def test_a_table_outside_ram_counts_as_not_present() -> None:
@@ -273,9 +348,11 @@ def test_a_walk_lists_every_entry_with_its_place_and_the_page_size() -> None:
     ]
     assert (entries[0].writable, entries[0].user, entries[2].user) == (True, False, True)
     assert (entries[2].no_execute, entries[2].present) == (True, True)
+    assert (entries[1].no_execute, entries[1].writable) == (False, False)
 
 
 def test_a_walk_ends_at_the_entry_that_stops_it_and_says_why() -> None:
+    assert not walk(HIGH, LONG, long(0).read)[0].present
     entries = walk(HIGH, LONG, long(0x2000 | P, 1 << 13 | PS | P).read)
     assert [e.problem for e in entries] == ["", "reserved bits 0x2000 are set"]
     assert entries[-1].page_size == 0

@@ -9,6 +9,7 @@ Must not know: KVM's guest-debug rules.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -32,7 +33,6 @@ _NEVER = (1 << 63) - 1
 _NO_SITE = (1 << 64) - 1
 _MOST_SITES = 512
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
-_LOG_ENTRIES = 256
 
 # A block is decoded only if some byte in it could begin one of these.
 _SUSPECT = re.compile(rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c]|\x0f[\x05\x21\x23\x34]", re.DOTALL)
@@ -43,14 +43,11 @@ class Core:
     """One Unicorn machine, its hooks, its clock and its sites."""
 
     def __init__(self, ram_size: int) -> None:
-        import numpy as np
-
         self.machine = library.Machine(ram_size)
         self.state = CpuState(self.machine)
-        zeros: Any = np.zeros  # memoryview over an array is sound; its stubs do not say so
-        self._block = zeros(Word.COUNT, np.uint64)
-        self._table = zeros(2 << native.TABLE_BITS, np.uint64)
-        self._log = zeros(4 * _LOG_ENTRIES, np.uint64)
+        self._block = array("Q", bytes(8 * Word.COUNT))
+        self._table = array("Q", bytes(16 << native.TABLE_BITS))
+        self._log = array("Q", bytes(32 * native.MEMLOG_ENTRIES))
         self.w = memoryview(self._block)
         self.log = memoryview(self._log)
         self._slots = memoryview(self._table)
@@ -69,20 +66,19 @@ class Core:
 
     def _prepare_words(self) -> None:
         w, machine = self.w, self.machine
-        w[Word.INSN_LIMIT] = _NEVER
+        w[Word.LIMIT] = _NEVER
+        self._fresh = memoryview(array("Q", [0, 0, 0, 0, _NEVER]))
         w[Word.SKIP] = _NO_SITE
-        w[Word.SELF] = self._block.ctypes.data
-        w[Word.TABLE] = self._table.ctypes.data
+        w[Word.TABLE] = self._table.buffer_info()[0]
         w[Word.ENV] = machine.env_address
         w[Word.RAM] = machine.ram_address
         w[Word.RAM_SIZE] = machine.ram_size
-        w[Word.MEMLOG] = self._log.ctypes.data
-        w[Word.MEMLOG_SIZE] = _LOG_ENTRIES
+        w[Word.MEMLOG] = self._log.buffer_info()[0]
         w[Word.TRACKS_SMC] = 1
 
     def _install_hooks(self) -> None:
         self.hooks = native.compile_hooks(self.machine.library)
-        self.user = self._block.ctypes.data
+        self.user = self._block.buffer_info()[0]
         self._hook(library.HOOK_BLOCK, self.hooks.block)
         self._hook(library.HOOK_INTR, self.hooks.intr)
         self._hook(library.HOOK_MEM_UNMAPPED, self.hooks.unmapped)
@@ -102,8 +98,12 @@ class Core:
 
     def limit(self, insns: int | None, deadline: int | None) -> None:
         """Bound the next runs: the clock's last value, and a CLOCK_MONOTONIC time in ns."""
-        self.w[Word.INSN_LIMIT] = _NEVER if insns is None else insns
-        self.w[Word.DEADLINE] = 0 if deadline is None else deadline
+        w = self.w
+        w[Word.LIMIT] = _NEVER if insns is None else insns
+        w[Word.DEADLINE] = 0 if deadline is None else deadline
+        look = deadline is not None
+        first = w[Word.INSNS] + native.LOOK_EVERY if look else _NEVER
+        self._fresh[Word.PAUSE] = max(min(first, w[Word.LIMIT]), 1)
 
     def enter(self, single: bool = False) -> int:
         """Run until something asks for a stop; ``Word.WHY`` says what. Returns the uc_err.
@@ -114,7 +114,7 @@ class Core:
         start, handle, q, d = machine.start, machine.handle, machine.q, machine.d
         w[Word.TRACKS_SMC] = not single
         while True:
-            w[Word.HALT] = w[Word.WHY] = w[Word.WATCH_HIT] = w[Word.BLOCK_SIZE] = 0
+            w[: Word.REQUEST] = self._fresh
             # Unicorn never learns that we delivered its last exception; left alone, the second
             # identical fault would be taken for a nested one.
             d[OLD_EXCEPTION] = NO_EXCEPTION
@@ -137,14 +137,13 @@ class Core:
     def uncount_from(self, linear: int) -> None:
         """Take back the part of the last block that begins at ``linear``: it did not run."""
         w = self.w
-        done = linear - w[Word.BLOCK_PC]
-        size = w[Word.BLOCK_SIZE]
+        done = linear - w[Word.LAST_PC]
+        size, insns = w[Word.LAST] >> 16, w[Word.LAST] & 0xFFFF
         if not 0 <= done < size:
             return
-        insns = self._instructions(w[Word.BLOCK_PC], done) if done else 0
-        w[Word.INSNS] -= w[Word.BLOCK_INSNS] - insns
-        w[Word.TICKS] -= size - done
-        w[Word.BLOCK_SIZE], w[Word.BLOCK_INSNS] = done, insns
+        ran = self._instructions(w[Word.LAST_PC], done) if done else 0
+        w[Word.INSNS] -= insns - ran
+        w[Word.LAST] = done << 16 | ran
 
     def _instructions(self, linear: int, size: int) -> int:
         code = self.machine.code(linear, size)
@@ -152,15 +151,14 @@ class Core:
 
     def last_start(self, after: int) -> int:
         """Linear address of the last instruction of the block that ended at ``after``."""
-        first = self.w[Word.BLOCK_PC]
+        first = self.w[Word.LAST_PC]
         code = self.machine.code(first, after - first)
         decoded = decode.disassemble(code, first, self.state.bits())
         return decoded[-1].address if decoded else first
 
-    def count_one(self, size: int, insns: int = 1) -> None:
-        """Count an instruction that the host carried out; negative: take one back."""
+    def count(self, insns: int) -> None:
+        """Count instructions that the host carried out; negative: take them back."""
         self.w[Word.INSNS] += insns
-        self.w[Word.TICKS] += size
 
     # -- sites -------------------------------------------------------------------------------------
 
@@ -201,7 +199,7 @@ class Core:
 
     def _stop_for_new_sites(self) -> None:
         self.w[Word.WHY] |= Why.NEW_SITES
-        self.w[Word.HALT] = 1
+        self.w[Word.PAUSE] = 0
         self.machine.library.uc_emu_stop(self.machine.uc._uch)
 
     def _hook_new_sites(self) -> None:

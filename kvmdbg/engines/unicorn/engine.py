@@ -44,7 +44,7 @@ class UnicornSnapshot:
     context: object
     ram: bytes
     debug: DebugState
-    clock: tuple[int, int]
+    clock: int
     events: tuple[int | None, bool, bool]
     rf_at: int | None
     hidden: tuple[int, int]
@@ -210,7 +210,7 @@ class UnicornEngine:
     def run(self, max_instructions: int | None = None, timeout: float | None = None) -> Exit:
         """KVM_RUN; see the protocol. KeyboardInterrupt is raised at an instruction boundary."""
         owner = self._owner
-        if self._closed or not owner.acquire(blocking=False):
+        if self._closed or not owner.acquire(False):
             self._refuse()
         try:
             if max_instructions is None and timeout is None and self._plain_step():
@@ -227,6 +227,7 @@ class UnicornEngine:
         debug = vcpu.debug
         return bool(
             self._state.d[EFLAGS] & TF
+            and not self._core.w[Word.REQUEST]
             and debug.control & _SINGLESTEP
             and debug.pending is None
             and vcpu.transfer is None
@@ -240,17 +241,17 @@ class UnicornEngine:
         limit = None if max_instructions is None else core.clock + max(max_instructions, 0)
         end = None if timeout is None else time.monotonic_ns() + int(timeout * 1e9)
         with HeldSigint() as held:
-            while True:
-                exit_ = self._due(limit, end, held.seen)
-                if exit_ is not None:
-                    return exit_
+            exit_ = self._due(limit, end, held.seen)
+            while exit_ is None:
                 now = time.monotonic_ns() + _SLICE_NS
                 core.limit(limit, now if end is None else min(now, end))
                 exit_ = vcpu.round()
-                if exit_ is not None:
-                    return exit_
-                if limit is not None and core.w[Word.WHY] & Why.LIMIT:
-                    vcpu.one = True  # the next block is longer than what is left
+                if exit_ is None:
+                    if core.w[Word.WHY] & Why.LIMIT:
+                        vcpu.one = True  # the next block is longer than what is left
+                    exit_ = self._due(limit, end, held.seen)
+            core.limit(None, None)
+            return exit_
 
     def _due(self, limit: int | None, end: int | None, interrupted: bool) -> Exit | None:
         """The reasons for leaving that do not come from the guest."""
@@ -292,6 +293,7 @@ class UnicornEngine:
         """From any thread: end the current (or next) ``run`` with ``IntrExit("request")``."""
         if not self._closed:
             self._core.w[Word.REQUEST] = 1
+            self._core.w[Word.PAUSE] = 0
 
     # -- snapshots, end ----------------------------------------------------------------------------
 
@@ -303,7 +305,7 @@ class UnicornEngine:
                 core.machine.uc.context_save(),
                 bytes(core.machine.ram),
                 vcpu.debug,
-                (core.w[Word.INSNS], core.w[Word.TICKS]),
+                core.clock,
                 (vcpu.irq, vcpu.nmi_pending, vcpu.nmi_masked),
                 vcpu.rf_at,
                 (self._state.cr8, self._state.apic_base),
@@ -319,7 +321,7 @@ class UnicornEngine:
             core.machine.ram[:] = snapshot.ram
             core.machine.flush_translations()
             core.machine.flush_tlb()
-            core.w[Word.INSNS], core.w[Word.TICKS] = snapshot.clock
+            core.w[Word.INSNS] = snapshot.clock
             vcpu.irq, vcpu.nmi_pending, vcpu.nmi_masked = snapshot.events
             vcpu.rf_at = snapshot.rf_at
             self._state.cr8, self._state.apic_base = snapshot.hidden
@@ -344,7 +346,7 @@ class UnicornEngine:
     @contextmanager
     def _owned(self) -> Iterator[None]:
         """One thread at a time; Unicorn aborts the process when two threads meet in it."""
-        if self._closed or not self._owner.acquire(blocking=False):
+        if self._closed or not self._owner.acquire(False):
             self._refuse()
         try:
             yield

@@ -75,7 +75,7 @@ def int1(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     if guestdebug.owner_of_db(vcpu.debug) is Owner.HOST:
         return vcpu.raise_db(0)
     vcpu.state.q[16] = vcpu.state.next_rip(opcode.end)
-    vcpu.core.count_one(opcode.end)
+    vcpu.core.count(1)
     vcpu.queue(PendingException(Vector.DB, payload=0))
     return None
 

@@ -91,7 +91,7 @@ def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     is_in = not opcode.code & _IN_BIT
     before = vcpu.core.machine.uc.context_save() if is_in else None
     under = _ins_target(vcpu, opcode) if is_in else None
-    clock = w[Word.INSNS], w[Word.TICKS]
+    clock = w[Word.INSNS]
     w[Word.IO_COUNT] = 0
     exit_ = _outcome(vcpu, _enter_alone(vcpu))
     if not w[Word.IO_COUNT]:
@@ -99,7 +99,7 @@ def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     size = w[Word.IO_SIZE]
     if before is not None:
         vcpu.core.machine.uc.context_restore(before)
-        w[Word.INSNS], w[Word.TICKS] = clock
+        w[Word.INSNS] = clock
         if under is not None:
             vcpu.core.write_memory(*under)
         return _wait(vcpu, Transfer(at, IoExit("in", w[Word.IO_PORT], size, bytes(size))))
@@ -107,7 +107,7 @@ def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     transfer = Transfer(at, IoExit("out", w[Word.IO_PORT], size, data), rip=state.q[RIP])
     transfer.causes = w[Word.WATCH_HIT]
     state.q[RIP] = rip
-    vcpu.core.count_one(clock[1] - w[Word.TICKS], clock[0] - w[Word.INSNS])
+    w[Word.INSNS] = clock
     return _wait(vcpu, transfer)
 
 
@@ -225,7 +225,7 @@ class _Scratch:
         self.pages: list[int] = []
         self.hooks: list[int] = []
         self.before = self.core.machine.uc.context_save()
-        self.clock = self.core.w[Word.INSNS], self.core.w[Word.TICKS]
+        self.clock = self.core.clock
 
     def __enter__(self) -> _Scratch:
         for kind in (library.HOOK_MEM_WRITE, library.HOOK_MEM_READ):
@@ -296,7 +296,7 @@ class _Scratch:
         """Undo the try: registers, clock, and stores to RAM, last first."""
         core = self.core
         core.machine.uc.context_restore(self.before)
-        core.w[Word.INSNS], core.w[Word.TICKS] = self.clock
+        core.w[Word.INSNS] = self.clock
         for address, size, kind, _, old in reversed(self._entries()):
             if kind == library.MEM_WRITE and address + size <= core.machine.ram_size:
                 core.write_memory(address, old.to_bytes(8, "little")[:size])

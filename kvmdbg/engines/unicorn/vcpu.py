@@ -110,7 +110,7 @@ class Vcpu:
         w, d = core.w, self.state.d
         if w[Word.WHY] != Why.INTR or w[Word.VECTOR] != 1 or w[Word.WATCH_HIT] or d[IS_INT]:
             return None
-        if w[Word.BLOCK_PC] in core.pushf or d[EFLAGS] & RF or self._returns:
+        if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF or self._returns:
             self._trapped()
         return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self._dr7)
 
@@ -175,7 +175,7 @@ class Vcpu:
             return self.raise_db(w[Word.WATCH_HIT])
         if why & Why.SITE:
             return self._site()
-        if why:
+        if why & ~Why.HALT:
             return None  # limit, deadline or request: the engine's business
         if error:
             return InternalErrorExit(1, self.code(), f"Unicorn stopped with error {error}")
@@ -282,7 +282,7 @@ class Vcpu:
 
     def _step_back(self, size: int) -> None:
         self.state.q[RIP] -= size
-        self.core.count_one(-size, insns=-1)
+        self.core.count(-1)
 
     def _stops_at(self, vector: int, pc: int) -> bool:
         """The host wants to see this vector first, and has not just seen it here."""
@@ -395,7 +395,7 @@ class Vcpu:
 
     def _hide_pushed_tf(self) -> None:
         """If the last instruction was PUSHF, take the host's TF out of the image it pushed."""
-        if self.core.w[Word.BLOCK_PC] in self.core.pushf:
+        if self.core.w[Word.LAST_PC] in self.core.pushf:
             transfers.clear_pushed_tf(self)
 
     # -- instructions carried out here -------------------------------------------------------------
@@ -406,7 +406,7 @@ class Vcpu:
         trap = state.d[EFLAGS] & TF
         state.q[RIP] = state.next_rip(size) if rip is None else rip
         state.d[HFLAGS] &= ~HF_INHIBIT_IRQ
-        self.core.count_one(size)
+        self.core.count(1)
         self._after_instruction()
         return self.raise_db(_BS) if trap else None
 

@@ -1,0 +1,420 @@
+; The few functions that run while the guest runs: LLVM IR, compiled in a few milliseconds by
+; native.py, called by Unicorn. A word in capitals between @ signs is the index of a 64-bit word in
+; the block that every hook gets as its last argument (class Word in native.py).
+;
+; Every hook only counts, compares, or asks for a stop. What a stop means is decided in Python.
+
+declare i32 @uc_emu_stop(ptr)
+declare i32 @uc_reg_read(ptr, i32, ptr)
+declare i32 @uc_ctl(ptr, i32, ...)
+declare i32 @clock_gettime(i32, ptr)
+
+!0 = !{!"branch_weights", i32 2000, i32 1}
+
+; -- stopping --------------------------------------------------------------------------------------
+
+; Note a reason, and let BLOCK count no more: it may be called once again before the engine leaves.
+define internal void @stop(ptr %uc, ptr %u, i64 %reason) noinline {
+  %why.p = getelementptr i64, ptr %u, i64 @WHY@
+  %why = load i64, ptr %why.p
+  %more = or i64 %why, %reason
+  store i64 %more, ptr %why.p
+  %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
+  store i64 0, ptr %pause.p
+  call i32 @uc_emu_stop(ptr %uc)
+  ret void
+}
+
+; -- the clock -------------------------------------------------------------------------------------
+
+; BLOCK: count a block before it runs. The usual block is in the table, has more than one
+; instruction, and does not reach PAUSE; everything else goes the long way.
+define void @block(ptr %uc, i64 %pc, i32 %size32, ptr %u) {
+  %size = zext i32 %size32 to i64
+  %table.p = getelementptr i64, ptr %u, i64 @TABLE@
+  %table = load ptr, ptr %table.p
+  %high = lshr i64 %pc, 12
+  %mixed = xor i64 %pc, %high
+  %index = and i64 %mixed, @INDEX_MASK@
+  %slot = getelementptr {i64, i64}, ptr %table, i64 %index
+  %slot.pc = load i64, ptr %slot
+  %info.p = getelementptr i64, ptr %slot, i64 1
+  %info = load i64, ptr %info.p
+  %count = and i64 %info, 65535
+  %info.size = lshr i64 %info, 16
+  %same.pc = icmp eq i64 %slot.pc, %pc
+  %same.size = icmp eq i64 %info.size, %size
+  %several = icmp ugt i64 %count, 1
+  %known = and i1 %same.pc, %same.size
+  %usual = and i1 %known, %several
+  br i1 %usual, label %add, label %long, !prof !0
+add:
+  %insns.p = getelementptr i64, ptr %u, i64 @INSNS@
+  %insns = load i64, ptr %insns.p
+  %then = add i64 %insns, %count
+  %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
+  %pause = load i64, ptr %pause.p
+  %early = icmp ule i64 %then, %pause
+  br i1 %early, label %done, label %long, !prof !0
+done:
+  store i64 %then, ptr %insns.p
+  %last.pc.p = getelementptr i64, ptr %u, i64 @LAST_PC@
+  store i64 %pc, ptr %last.pc.p
+  %last.p = getelementptr i64, ptr %u, i64 @LAST@
+  store i64 %info, ptr %last.p
+  ret void
+long:
+  tail call void @block_long(ptr %uc, i64 %pc, i64 %size, ptr %u, ptr %slot)
+  ret void
+}
+
+define internal void @block_long(ptr %uc, i64 %pc, i64 %size, ptr %u, ptr %slot) noinline {
+  %slot.pc = load i64, ptr %slot
+  %info.p = getelementptr i64, ptr %slot, i64 1
+  %info.old = load i64, ptr %info.p
+  %count.old = and i64 %info.old, 65535
+  %info.size = lshr i64 %info.old, 16
+  %same.pc = icmp eq i64 %slot.pc, %pc
+  %same.size = icmp eq i64 %info.size, %size
+  %clear = icmp ne i64 %count.old, 0
+  %same = and i1 %same.pc, %same.size
+  %known = and i1 %same, %clear
+  br i1 %known, label %have, label %ask
+ask:
+  %asked = call i64 @ask(ptr %uc, i64 %pc, i64 %size, ptr %u, ptr %slot, i1 %same)
+  br label %have
+have:
+  %count = phi i64 [ %count.old, %0 ], [ %asked, %ask ]
+  %alone = icmp eq i64 %count, 1
+  br i1 %alone, label %check, label %add
+check:
+  %stopped = call i1 @rewritten(ptr %uc, i64 %pc, i64 %size, ptr %u)
+  br i1 %stopped, label %out, label %add
+add:
+  %insns.p = getelementptr i64, ptr %u, i64 @INSNS@
+  %insns = load i64, ptr %insns.p
+  %then = add i64 %insns, %count
+  %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
+  %pause = load i64, ptr %pause.p
+  %early = icmp ule i64 %then, %pause
+  br i1 %early, label %count.it, label %look
+look:
+  %leave = call i1 @look_around(ptr %uc, i64 %then, ptr %u)
+  br i1 %leave, label %out, label %count.it
+count.it:
+  store i64 %then, ptr %insns.p
+  %last.pc.p = getelementptr i64, ptr %u, i64 @LAST_PC@
+  store i64 %pc, ptr %last.pc.p
+  %high = shl i64 %size, 16
+  %last = or i64 %high, %count
+  %last.p = getelementptr i64, ptr %u, i64 @LAST@
+  store i64 %last, ptr %last.p
+  br label %out
+out:
+  ret void
+}
+
+; Instruction count of a block that the table does not know. If the engine answers for a block of
+; another size, this one is not cached: a store that is re-run alone (see @rewritten).
+define internal i64 @ask(ptr %uc, i64 %pc, i64 %size, ptr %u, ptr %slot, i1 %ambiguous) noinline {
+  %tb = getelementptr i64, ptr %u, i64 @BLOCK_INFO@
+  call i32 (ptr, i32, ...) @uc_ctl(ptr %uc, i32 @REQUEST_CACHE@, i64 %pc, ptr %tb)
+  %sizes.p = getelementptr i64, ptr %tb, i64 1
+  %sizes = load i64, ptr %sizes.p
+  %count = and i64 %sizes, 65535
+  %shifted = lshr i64 %sizes, 16
+  %tb.size = and i64 %shifted, 65535
+  %same = icmp eq i64 %tb.size, %size
+  br i1 %same, label %ours, label %alone
+ours:
+  br i1 %ambiguous, label %out, label %keep
+keep:
+  store i64 %pc, ptr %slot
+  %info.p = getelementptr i64, ptr %slot, i64 1
+  %high = shl i64 %size, 16
+  %info = or i64 %high, %count
+  store i64 %info, ptr %info.p
+  br label %out
+out:
+  ret i64 %count
+alone:
+  ret i64 1
+}
+
+; Is this one instruction the store of the last block, alone again? True when the run must stop.
+; After a store into the running block the engine drops that block and runs the store as a block of
+; its own, inside the old one. The whole block had been counted. If it began with the store, it is
+; un-counted here; if not, a part of it was executed, and Python counts that.
+define internal i1 @rewritten(ptr %uc, i64 %pc, i64 %size, ptr %u) noinline {
+  %last.pc.p = getelementptr i64, ptr %u, i64 @LAST_PC@
+  %last.pc = load i64, ptr %last.pc.p
+  %last.p = getelementptr i64, ptr %u, i64 @LAST@
+  %last = load i64, ptr %last.p
+  %before = lshr i64 %last, 16
+  %inside = sub i64 %pc, %last.pc
+  %end = add i64 %inside, %size
+  %begins = icmp ult i64 %inside, %before
+  %ends = icmp ult i64 %end, %before
+  %within = and i1 %begins, %ends
+  %tracks.p = getelementptr i64, ptr %u, i64 @TRACKS_SMC@
+  %tracks = load i64, ptr %tracks.p
+  %tracking = icmp ne i64 %tracks, 0
+  %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
+  %pause = load i64, ptr %pause.p
+  %running = icmp ne i64 %pause, 0
+  %may = and i1 %tracking, %running
+  %is = and i1 %within, %may
+  br i1 %is, label %yes, label %no
+yes:
+  %first = icmp eq i64 %inside, 0
+  br i1 %first, label %uncount, label %part
+uncount:
+  %insns.p = getelementptr i64, ptr %u, i64 @INSNS@
+  %insns = load i64, ptr %insns.p
+  %counted = and i64 %last, 65535
+  %less = sub i64 %insns, %counted
+  store i64 %less, ptr %insns.p
+  br label %no
+part:
+  call void @stop(ptr %uc, ptr %u, i64 @WHY_REWRITTEN@)
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; PAUSE is reached: stop for a request, a stop under way, the limit or the deadline; else set the
+; next PAUSE. True when the run stops here.
+define internal i1 @look_around(ptr %uc, i64 %then, ptr %u) noinline {
+  %request.p = getelementptr i64, ptr %u, i64 @REQUEST@
+  %request = load i64, ptr %request.p
+  %requested = icmp ne i64 %request, 0
+  br i1 %requested, label %stop, label %halt
+halt:
+  %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
+  %pause = load i64, ptr %pause.p
+  %halted = icmp eq i64 %pause, 0
+  br i1 %halted, label %stop, label %limits
+limits:
+  %limit.p = getelementptr i64, ptr %u, i64 @LIMIT@
+  %limit = load i64, ptr %limit.p
+  %over = icmp ugt i64 %then, %limit
+  br i1 %over, label %stop, label %time
+time:
+  %deadline.p = getelementptr i64, ptr %u, i64 @DEADLINE@
+  %deadline = load i64, ptr %deadline.p
+  %timed = icmp ne i64 %deadline, 0
+  br i1 %timed, label %clock, label %on
+clock:
+  %now.p = getelementptr i64, ptr %u, i64 @TIMESPEC@
+  call i32 @clock_gettime(i32 @MONOTONIC@, ptr %now.p)
+  %seconds = load i64, ptr %now.p
+  %nanos.p = getelementptr i64, ptr %now.p, i64 1
+  %nanos = load i64, ptr %nanos.p
+  %in.ns = mul i64 %seconds, 1000000000
+  %now = add i64 %in.ns, %nanos
+  %late = icmp ugt i64 %now, %deadline
+  br i1 %late, label %stop, label %on
+on:
+  %further = add i64 %then, @LOOK_EVERY@
+  %nearer = icmp ult i64 %further, %limit
+  %next = select i1 %nearer, i64 %further, i64 %limit
+  store i64 %next, ptr %pause.p
+  ret i1 false
+stop:
+  %reason = phi i64 [ @WHY_REQUEST@, %0 ], [ @WHY_HALT@, %halt ],
+                    [ @WHY_LIMIT@, %limits ], [ @WHY_DEADLINE@, %clock ]
+  call void @stop(ptr %uc, ptr %u, i64 %reason)
+  ret i1 true
+}
+
+; -- sites and exceptions --------------------------------------------------------------------------
+
+; CODE on one address: stop in front of the instruction; pass it once where SKIP says so.
+define void @site(ptr %uc, i64 %pc, i32 %size, ptr %u) {
+  %skip.p = getelementptr i64, ptr %u, i64 @SKIP@
+  %skip = load i64, ptr %skip.p
+  %passes = icmp eq i64 %skip, %pc
+  br i1 %passes, label %pass, label %halt
+pass:
+  store i64 -1, ptr %skip.p
+  ret void
+halt:
+  %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
+  %pause = load i64, ptr %pause.p
+  %running = icmp ne i64 %pause, 0
+  br i1 %running, label %stop, label %out
+stop:
+  call void @stop(ptr %uc, ptr %u, i64 @WHY_SITE@)
+  br label %out
+out:
+  ret void
+}
+
+; INTR: an exception or INT n; Unicorn delivers nothing by itself. The condition codes are computed
+; here, where it is cheap: whoever looks next wants them.
+define void @intr(ptr %uc, i32 %number, ptr %u) {
+  %vector = zext i32 %number to i64
+  %vector.p = getelementptr i64, ptr %u, i64 @VECTOR@
+  store i64 %vector, ptr %vector.p
+  %flags.p = getelementptr i64, ptr %u, i64 @FLAGS@
+  call i32 @uc_reg_read(ptr %uc, i32 @RFLAGS_ID@, ptr %flags.p)
+  %flags = load i64, ptr %flags.p
+  %codes = and i64 %flags, @CONDITION_CODES@
+  %env.p = getelementptr i64, ptr %u, i64 @ENV@
+  %env = load ptr, ptr %env.p
+  %cc.src = getelementptr i8, ptr %env, i64 @CC_SRC@
+  store i64 %codes, ptr %cc.src
+  %cc.op = getelementptr i8, ptr %env, i64 @CC_OP@
+  store i32 1, ptr %cc.op
+  call void @stop(ptr %uc, ptr %u, i64 @WHY_INTR@)
+  ret void
+}
+
+; -- memory ----------------------------------------------------------------------------------------
+
+; CODE everywhere, while data is watched: report the hit of the instruction before this one. RFLAGS
+; is kept, because a hook in front of a faulting instruction costs Unicorn the right flags.
+define void @monitor(ptr %uc, i64 %pc, i32 %size, ptr %u) {
+  %hit.p = getelementptr i64, ptr %u, i64 @WATCH_HIT@
+  %hit = load i64, ptr %hit.p
+  %clean = icmp eq i64 %hit, 0
+  br i1 %clean, label %keep, label %stop, !prof !0
+keep:
+  %pc.p = getelementptr i64, ptr %u, i64 @INSN_PC@
+  store i64 %pc, ptr %pc.p
+  %env.p = getelementptr i64, ptr %u, i64 @ENV@
+  %env = load ptr, ptr %env.p
+  %eflags.p = getelementptr i8, ptr %env, i64 @EFLAGS@
+  %eflags = load i32, ptr %eflags.p
+  %wide = zext i32 %eflags to i64
+  %flags.p = getelementptr i64, ptr %u, i64 @INSN_FLAGS@
+  store i64 %wide, ptr %flags.p
+  ret void
+stop:
+  call void @stop(ptr %uc, ptr %u, i64 @WHY_WATCH@)
+  ret void
+}
+
+; MEM_READ and MEM_WRITE near watched bytes: set the B bit of each slot that this access touches.
+define void @memory(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
+  %size = zext i32 %size32 to i64
+  %end = add i64 %address, %size
+  %writes = icmp eq i32 %kind, @MEM_WRITE@
+  br label %loop
+loop:
+  %slot = phi i64 [ 0, %0 ], [ %next, %loop ]
+  %bits = phi i64 [ 0, %0 ], [ %more, %loop ]
+  %three = mul i64 %slot, 3
+  %at = add i64 %three, @WATCH@
+  %first.p = getelementptr i64, ptr %u, i64 %at
+  %first = load i64, ptr %first.p
+  %last.p = getelementptr i64, ptr %first.p, i64 1
+  %last = load i64, ptr %last.p
+  %reads.p = getelementptr i64, ptr %first.p, i64 2
+  %reads = load i64, ptr %reads.p
+  %on.reads = icmp ne i64 %reads, 0
+  %counts = or i1 %writes, %on.reads
+  %reaches = icmp ult i64 %first, %end
+  %starts = icmp ule i64 %address, %last
+  %overlaps = and i1 %reaches, %starts
+  %hits = and i1 %overlaps, %counts
+  %one = zext i1 %hits to i64
+  %bit = shl i64 %one, %slot
+  %more = or i64 %bits, %bit
+  %next = add i64 %slot, 1
+  %again = icmp ult i64 %next, 4
+  br i1 %again, label %loop, label %out
+out:
+  %hit.p = getelementptr i64, ptr %u, i64 @WATCH_HIT@
+  %hit = load i64, ptr %hit.p
+  %all = or i64 %hit, %more
+  store i64 %all, ptr %hit.p
+  ret void
+}
+
+; MEM_*_UNMAPPED: an access outside RAM: remember it, refuse it.
+define zeroext i1 @unmapped(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
+  %why.p = getelementptr i64, ptr %u, i64 @WHY@
+  %why = load i64, ptr %why.p
+  %more = or i64 %why, @WHY_BAD_MEMORY@
+  store i64 %more, ptr %why.p
+  %address.p = getelementptr i64, ptr %u, i64 @BAD_ADDRESS@
+  store i64 %address, ptr %address.p
+  %size = zext i32 %size32 to i64
+  %size.p = getelementptr i64, ptr %u, i64 @BAD_SIZE@
+  store i64 %size, ptr %size.p
+  ret i1 false
+}
+
+; MEM_READ and MEM_WRITE everywhere, for one instruction that may be taken back: log
+; (address, kind << 32 | size, value, the eight bytes there before).
+define void @store(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
+  %used.p = getelementptr i64, ptr %u, i64 @MEMLOG_USED@
+  %used = load i64, ptr %used.p
+  %room = icmp ult i64 %used, @MEMLOG_ENTRIES@
+  br i1 %room, label %note, label %out
+note:
+  %log.p = getelementptr i64, ptr %u, i64 @MEMLOG@
+  %log = load ptr, ptr %log.p
+  %entry = getelementptr {i64, i64, i64, i64}, ptr %log, i64 %used
+  store i64 %address, ptr %entry
+  %size = zext i32 %size32 to i64
+  %wide = zext i32 %kind to i64
+  %high = shl i64 %wide, 32
+  %both = or i64 %high, %size
+  %both.p = getelementptr i64, ptr %entry, i64 1
+  store i64 %both, ptr %both.p
+  %value.p = getelementptr i64, ptr %entry, i64 2
+  store i64 %value, ptr %value.p
+  %more = add i64 %used, 1
+  store i64 %more, ptr %used.p
+  %end = add i64 %address, 8
+  %ram.size.p = getelementptr i64, ptr %u, i64 @RAM_SIZE@
+  %ram.size = load i64, ptr %ram.size.p
+  %in.ram = icmp ule i64 %end, %ram.size
+  br i1 %in.ram, label %keep, label %out
+keep:
+  %ram.p = getelementptr i64, ptr %u, i64 @RAM@
+  %ram = load ptr, ptr %ram.p
+  %there = getelementptr i8, ptr %ram, i64 %address
+  %old = load i64, ptr %there, align 1
+  %old.p = getelementptr i64, ptr %entry, i64 3
+  store i64 %old, ptr %old.p
+  br label %out
+out:
+  ret void
+}
+
+; -- ports -----------------------------------------------------------------------------------------
+
+; IN and OUT run only when the engine tries one instruction alone: note port and size; IN answers
+; what the engine has put into IO_VALUE.
+define i32 @port_in(ptr %uc, i32 %port, i32 %size, ptr %u) {
+  call void @port_used(i32 %port, i32 %size, ptr %u)
+  %value.p = getelementptr i64, ptr %u, i64 @IO_VALUE@
+  %value = load i64, ptr %value.p
+  %answer = trunc i64 %value to i32
+  ret i32 %answer
+}
+
+define void @port_out(ptr %uc, i32 %port, i32 %size, i32 %data, ptr %u) {
+  call void @port_used(i32 %port, i32 %size, ptr %u)
+  %wide = zext i32 %data to i64
+  %value.p = getelementptr i64, ptr %u, i64 @IO_VALUE@
+  store i64 %wide, ptr %value.p
+  ret void
+}
+
+define internal void @port_used(i32 %port, i32 %size, ptr %u) {
+  %port64 = zext i32 %port to i64
+  %port.p = getelementptr i64, ptr %u, i64 @IO_PORT@
+  store i64 %port64, ptr %port.p
+  %size64 = zext i32 %size to i64
+  %size.p = getelementptr i64, ptr %u, i64 @IO_SIZE@
+  store i64 %size64, ptr %size.p
+  %count.p = getelementptr i64, ptr %u, i64 @IO_COUNT@
+  %count = load i64, ptr %count.p
+  %more = add i64 %count, 1
+  store i64 %more, ptr %count.p
+  ret void
+}
