@@ -7,7 +7,7 @@ This module knows the numbers and nothing about who produces or interprets them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import ClassVar
 
@@ -30,12 +30,30 @@ class ExitReason(IntEnum):
     INTERNAL_ERROR = 17
 
 
-@dataclass(frozen=True, slots=True)
-class DebugExit:
+class _Hexadecimal:
+    """Shows addresses and registers the way people of this field read them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{field.name}={value:#x}"
+            if type(value := getattr(self, field.name)) is int and value > 9
+            else f"{field.name}={value!r}"
+            for field in fields(self)  # type: ignore[arg-type]  # every exit is a dataclass
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DebugExit(_Hexadecimal):
     """KVM_EXIT_DEBUG with ``struct kvm_debug_exit_arch`` (spec 1.1, 7).
 
     ``exception`` is 1 (#DB) or 3 (#BP); ``pc`` the *linear* address of CS:RIP; ``dr6`` says which
     cause; ``dr7`` is the effective DR7. For #BP KVM leaves dr6 and dr7 unwritten; here they are 0.
+
+    >>> DebugExit(1, 0x8001, 0xFFFF4FF0, 0x400)
+    DebugExit(exception=1, pc=0x8001, dr6=0xffff4ff0, dr7=0x400)
     """
 
     reason: ClassVar[ExitReason] = ExitReason.DEBUG
@@ -45,8 +63,8 @@ class DebugExit:
     dr7: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class IoExit:
+@dataclass(frozen=True, slots=True, repr=False)
+class IoExit(_Hexadecimal):
     """KVM_EXIT_IO. ``size`` is 1, 2 or 4 bytes per item; ``data`` holds ``size * count`` bytes.
 
     ``direction`` is ``"out"`` (data comes from the guest) or ``"in"`` (data is zero bytes: answer
@@ -61,8 +79,8 @@ class IoExit:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class MmioExit:
+@dataclass(frozen=True, slots=True, repr=False)
+class MmioExit(_Hexadecimal):
     """KVM_EXIT_MMIO. ``phys_addr`` is guest-physical; ``data`` is 1..8 bytes, zeros for a read."""
 
     reason: ClassVar[ExitReason] = ExitReason.MMIO
@@ -104,8 +122,8 @@ class IrqWindowOpenExit:
     reason: ClassVar[ExitReason] = ExitReason.IRQ_WINDOW_OPEN
 
 
-@dataclass(frozen=True, slots=True)
-class InternalErrorExit:
+@dataclass(frozen=True, slots=True, repr=False)
+class InternalErrorExit(_Hexadecimal):
     """KVM_EXIT_INTERNAL_ERROR: the engine cannot execute this instruction.
 
     ``suberror`` 1 is KVM_INTERNAL_ERROR_EMULATION; ``data`` holds the instruction bytes, if known.
@@ -117,8 +135,8 @@ class InternalErrorExit:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FailEntryExit:
+@dataclass(frozen=True, slots=True, repr=False)
+class FailEntryExit(_Hexadecimal):
     """KVM_EXIT_FAIL_ENTRY: the processor refused to enter the guest with this state."""
 
     reason: ClassVar[ExitReason] = ExitReason.FAIL_ENTRY
@@ -126,8 +144,8 @@ class FailEntryExit:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptionExit:
+@dataclass(frozen=True, slots=True, repr=False)
+class ExceptionExit(_Hexadecimal):
     """KVM_EXIT_EXCEPTION: the guest is about to take a vector that the host watches.
 
     Nothing was delivered yet; ``pc`` is the linear address of the instruction that raised it.
@@ -141,8 +159,8 @@ class ExceptionExit:
     software: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownExit:
+@dataclass(frozen=True, slots=True, repr=False)
+class UnknownExit(_Hexadecimal):
     """Any other ``exit_reason``; ``raw`` is the number."""
 
     reason: ClassVar[ExitReason] = ExitReason.UNKNOWN

@@ -24,6 +24,7 @@ from .x86.registers import MASK32, MASK64, RFLAGS, DebugRegs
 from .x86.vectors import Vector
 
 _TF = int(RFLAGS.TF)
+_DB, _BP = int(Vector.DB), int(Vector.BP)
 _INJECT = int(GuestDbg.INJECT_DB | GuestDbg.INJECT_BP)
 _ENABLE = int(GuestDbg.ENABLE)
 _SINGLESTEP = int(GuestDbg.SINGLESTEP)
@@ -188,12 +189,12 @@ def owner_of_general_detect(state: DebugState) -> Owner:
 
 def db_exit(state: DebugState, pc: int, causes: int) -> DebugExit:
     """KVM_EXIT_DEBUG for a #DB; ``causes`` are DR6 bits. Guest registers stay as they are."""
-    return DebugExit(Vector.DB, pc, debugreg.DR6_RESET | causes, state.effective_dr7)
+    return DebugExit(_DB, pc, debugreg.DR6_RESET | causes, state.effective_dr7)
 
 
 def bp_exit(pc: int) -> DebugExit:
     """KVM_EXIT_DEBUG for a #BP: RIP at the INT3, dr6 and dr7 not written (spec 7)."""
-    return DebugExit(Vector.BP, pc)
+    return DebugExit(_BP, pc)
 
 
 # -- delivery to the guest (spec 6) ----------------------------------------------------------------

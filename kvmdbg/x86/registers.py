@@ -106,6 +106,10 @@ class Regs(NamedTuple):
     rip: int = 0
     rflags: int = 2
 
+    def __repr__(self) -> str:
+        shown = (f"{name}={value:#x}" for name, value in zip(self._fields, self, strict=True))
+        return f"Regs({', '.join(shown)})"
+
 
 class Segment(NamedTuple):
     """A segment register with its hidden part: ``struct kvm_segment``.
@@ -245,6 +249,10 @@ class DebugRegs(NamedTuple):
     dr6: int = 0xFFFF0FF0
     dr7: int = 0x400
     flags: int = 0
+
+    def __repr__(self) -> str:
+        db = ", ".join(f"{address:#x}" for address in self.db)
+        return f"DebugRegs(db=({db}), dr6={self.dr6:#x}, dr7={self.dr7:#x}, flags={self.flags:#x})"
 
 
 class VcpuEvents(NamedTuple):

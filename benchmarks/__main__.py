@@ -1,0 +1,26 @@
+"""``python -m benchmarks``: take every figure, print the table, write build/bench.json.
+
+Exits with 1 when a figure misses its target, so that a miss is not overlooked; it is no test.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.measure import report
+from benchmarks.speed import free_run_armed, single_steps
+from benchmarks.weight import import_time, tour_memory
+
+PARTS = (import_time, tour_memory, free_run_armed, single_steps)
+
+
+def main() -> int:
+    """Take the figures."""
+    figures = [figure for part in PARTS for figure in part()]
+    report(figures, Path("build") / "bench.json")
+    return 0 if all(figure.ok for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Speed against bare Unicorn: free run with breakpoints armed, and single steps from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import unicorn
+from unicorn import x86_const
+
+from benchmarks.measure import Figure, at_least, rate, ratio
+from kvmdbg import Program, Vm, assemble
+from kvmdbg.uapi import GuestDbg
+
+ROUNDS_OF_LOOP = 3_000_000
+STEPS = 20_000
+
+# Nine instructions with a load and a store in the loop; then 100 places for INT3 that never run.
+LOOP = f"""
+start:  mov rcx, {ROUNDS_OF_LOOP}
+again:  mov rax, [0x9000]
+        add rax, rcx
+        mov [0x9008], rax
+        lea rbx, [rax + 8]
+        xor rdx, rbx
+        add rsi, 1
+        add rdi, rsi
+        dec rcx
+        jnz again
+done:   hlt
+idle:   .fill 104, 1, 0x90
+"""
+
+CALLS = f"""
+start:  mov rcx, {ROUNDS_OF_LOOP}
+again:  call work
+        call more
+        dec rcx
+        jnz again
+done:   hlt
+work:   push rax
+        add rax, rcx
+        pop rax
+        ret
+more:   add rdx, 1
+        ret
+idle:   .fill 104, 1, 0x90
+"""
+
+
+def bare(program: Program) -> unicorn.Uc:
+    """Unicorn alone, with the memory and registers of kvmdbg's default long-mode guest."""
+    with Vm(mode="long", ram=1 << 22) as vm:
+        vm.load(program)
+        image = bytes(vm.vcpu.ram)
+        sregs = vm.sregs()
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.mem_map(0, len(image))
+    uc.mem_write(0, image)
+    uc.reg_write(x86_const.UC_X86_REG_CR4, sregs.cr4)
+    uc.reg_write(x86_const.UC_X86_REG_CR3, sregs.cr3)
+    uc.reg_write(x86_const.UC_X86_REG_CR0, sregs.cr0)
+    uc.reg_write(x86_const.UC_X86_REG_RSP, 0x7000)
+    return uc
+
+
+def bare_run(program: Program) -> Callable[[], float]:
+    """Run the program to its HLT without any hook; loop rounds per second."""
+    uc = bare(program)
+    end = program.symbols["done"]
+
+    def once() -> int:
+        uc.emu_start(program.origin, end)
+        return ROUNDS_OF_LOOP
+
+    return lambda: rate(once)
+
+
+def armed_run(program: Program) -> Callable[[], float]:
+    """The same through ``Vm.cont`` with 4 debug registers and 100 INT3 armed."""
+    vm = Vm(mode="long", ram=1 << 22)
+    vm.load(program)
+    idle = program.symbols["idle"]
+    for n in range(100):
+        vm.bp(idle + n)
+    for n in range(100, 104):
+        vm.bp(idle + n, kind="hw")
+
+    def once() -> int:
+        vm.set_regs(rip=program.origin)
+        vm.cont()
+        return ROUNDS_OF_LOOP
+
+    return lambda: rate(once)
+
+
+def free_run_armed() -> list[Figure]:
+    """Breakpoints that are not hit must not be felt."""
+    figures = []
+    for name, text in (("9-instruction loop", LOOP), ("call/ret loop", CALLS)):
+        program = assemble(text)
+        value, detail = ratio(armed_run(program), bare_run(program))
+        figures.append(
+            at_least(f"free run, 4 DR + 100 INT3 armed, not hit: {name}", value, 0.9, detail)
+        )
+    return figures
+
+
+def single_steps() -> list[Figure]:
+    """``vcpu.run()`` plus ``get_regs()`` against ``emu_start(count=1)`` plus one ``reg_read``."""
+    program = assemble(LOOP)
+    vm = Vm(mode="long", ram=1 << 22)
+    vm.load(program)
+    vcpu = vm.vcpu
+    vcpu.set_guest_debug(GuestDbg.ENABLE | GuestDbg.SINGLESTEP)
+    uc = bare(program)
+    rip = program.origin
+
+    def ours() -> int:
+        run, get_regs = vcpu.run, vcpu.get_regs
+        for _ in range(STEPS):
+            run()
+            get_regs()
+        return STEPS
+
+    def peer() -> int:
+        nonlocal rip
+        for _ in range(STEPS):
+            uc.emu_start(rip, 0, count=1)
+            rip = uc.reg_read(x86_const.UC_X86_REG_RIP)
+        return STEPS
+
+    value, detail = ratio(lambda: rate(ours), lambda: rate(peer))
+    return [at_least("single steps with all registers", value, 0.5, detail)]
