@@ -121,6 +121,7 @@ def set_guest_debug(
     cut to 32 bits (spec 3). Raises IoctlError EBUSY for an injection while an exception is queued,
     and then nothing else changes.
     """
+    control = int(control)  # arithmetic on an IntFlag costs a microsecond, and it is asked often
     pending = state.pending
     if control & _INJECT:
         if pending is not None:

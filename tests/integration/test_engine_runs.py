@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -52,6 +54,37 @@ def test_another_thread_can_stop_a_run() -> None:
         threading.Timer(0.05, b.vcpu.request_stop).start()
         assert b.vcpu.run() == IntrExit("request")
         assert b.run(E | S) == DebugExit(1, b["again"], BS, 0x400)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "again: jmp again",
+        "again: inc byte ptr [rip + again]\n.byte 0x90\njmp again",
+        "again: out 0x80, al\njmp again",
+        "again: ud2\nhandler: iretq",
+        "mov rdi, 0x9000\nagain: mov ecx, 0x100000\nrep lodsb\njmp again",
+    ],
+    ids=["a tight loop", "self-modifying code", "port output", "endless faults", "a long REP"],
+)
+def test_ctrl_c_stops_any_guest_at_once_and_leaves_it_steppable(text: str) -> None:
+    with Bench(text) as b:
+        if "handler" in text:
+            b.gate(6, "handler")
+        sent: list[float] = []
+
+        def press() -> None:
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Timer(0.1, press).start()
+        with pytest.raises(KeyboardInterrupt):
+            while True:
+                b.vcpu.run()
+        assert time.monotonic() - sent[0] < 0.5  # some 20 ms when nothing else runs
+        before = b.vcpu.clock
+        b.run(E | S)
+        assert b.vcpu.clock >= before
 
 
 def test_another_thread_may_not_touch_a_running_vm() -> None:
@@ -110,6 +143,15 @@ def test_ins_writes_the_answer_to_memory_and_nothing_before() -> None:
         b.vcpu.complete_io(b"b")
         assert b.run() == HltExit()
         assert b.vcpu.read_memory(0x9000, 2) == b"ab"
+
+
+def test_ins_over_its_own_bytes_is_carried_out_once() -> None:
+    with Bench("mov dx, 0x60\nlea rdi, [rip + here]\nhere: insb\nhlt") as b:
+        assert b.run() == IoExit("in", 0x60, 1, b"\0")
+        b.vcpu.complete_io(b"\x90")
+        assert b.run() == HltExit()
+        assert b.vcpu.read_memory(b["here"], 1) == b"\x90"
+        assert b.vcpu.clock == 4
 
 
 def test_a_stepped_out_gives_the_io_exit_and_then_the_step() -> None:

@@ -251,7 +251,7 @@ class Core:
             self._unhook([linear])
 
     def pass_site(self, linear: int) -> None:
-        """Let the next run execute the instruction at ``linear`` although it is a site."""
+        """Let the next run, of one instruction, execute that at ``linear`` although it is a site."""
         self.state.compute_flags()
         self.w[Word.SKIP] = linear
 

@@ -144,7 +144,8 @@ alone:
 ; Is this one instruction the store of the last block, alone again? True when the run must stop.
 ; After a store into the running block the engine drops that block and runs the store as a block of
 ; its own, inside the old one. The whole block had been counted. If it began with the store, it is
-; un-counted here; if not, a part of it was executed, and Python counts that.
+; un-counted here; if not, a part of it was executed, and Python counts that. Under TF (TRACKS_SMC is
+; 0) a block is one instruction, and the same one twice in one run can only be such a store.
 define internal i1 @rewritten(ptr %uc, i64 %pc, i64 %size, ptr %u) noinline {
   %last.pc.p = getelementptr i64, ptr %u, i64 @LAST_PC@
   %last.pc = load i64, ptr %last.pc.p
@@ -156,17 +157,19 @@ define internal i1 @rewritten(ptr %uc, i64 %pc, i64 %size, ptr %u) noinline {
   %begins = icmp ult i64 %inside, %before
   %ends = icmp ult i64 %end, %before
   %within = and i1 %begins, %ends
+  %first = icmp eq i64 %inside, 0
+  %counted.one = icmp ne i64 %last, 0
+  %twice = and i1 %first, %counted.one
   %tracks.p = getelementptr i64, ptr %u, i64 @TRACKS_SMC@
   %tracks = load i64, ptr %tracks.p
   %tracking = icmp ne i64 %tracks, 0
+  %again = select i1 %tracking, i1 %within, i1 %twice
   %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
   %pause = load i64, ptr %pause.p
   %running = icmp ne i64 %pause, 0
-  %may = and i1 %tracking, %running
-  %is = and i1 %within, %may
+  %is = and i1 %again, %running
   br i1 %is, label %yes, label %no
 yes:
-  %first = icmp eq i64 %inside, 0
   br i1 %first, label %uncount, label %part
 uncount:
   %insns.p = getelementptr i64, ptr %u, i64 @INSNS@
@@ -229,15 +232,13 @@ stop:
 
 ; -- sites and exceptions --------------------------------------------------------------------------
 
-; CODE on one address: stop in front of the instruction; pass it once where SKIP says so.
+; CODE on one address: stop in front of the instruction, or pass it where SKIP says so. SKIP is set
+; only for a run of that one instruction, which a store into its own block may begin twice.
 define void @site(ptr %uc, i64 %pc, i32 %size, ptr %u) {
   %skip.p = getelementptr i64, ptr %u, i64 @SKIP@
   %skip = load i64, ptr %skip.p
   %passes = icmp eq i64 %skip, %pc
-  br i1 %passes, label %pass, label %halt
-pass:
-  store i64 -1, ptr %skip.p
-  ret void
+  br i1 %passes, label %out, label %halt
 halt:
   %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
   %pause = load i64, ptr %pause.p

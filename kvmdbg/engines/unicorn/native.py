@@ -34,7 +34,7 @@ class Word:
     DEADLINE = 8  # ns of CLOCK_MONOTONIC; 0 = none
     VECTOR = 9  # of the last INTR
     TABLE = 10  # address of the (pc, bytes << 16 | instructions) table
-    SKIP = 11  # a site at this linear address is passed once
+    SKIP = 11  # the site at this linear address is passed
     FLAGS = 12  # scratch for reading RFLAGS
     INSN_FLAGS = 13  # RFLAGS before the instruction at INSN_PC, kept by the monitor
     INSN_PC = 14

@@ -202,11 +202,10 @@ class Vcpu:
         code = opcode.code if opcode is not None else -1
         if opcode is not None and code in intercepts.TABLE:
             return intercepts.TABLE[code](self, opcode)
-        if code == IRET or code in (_MOV_TO_CR, _GROUP_7):
-            self.one = True
-        else:
+        if code not in self.core.extra:
             self.core.forget_site(pc)
         self.core.pass_site(pc)
+        self.one = True
         return None
 
     def raise_db(self, causes: int) -> Exit | None:
