@@ -249,6 +249,25 @@ def test_flags_survive_a_fault_under_an_armed_watchpoint() -> None:
         assert images[0] == images[1]
 
 
+@pytest.mark.parametrize("flags", [0x2, 0x8D7, 0x402, 0x47])
+def test_flags_written_by_the_host_are_what_the_guest_sees(flags: int) -> None:
+    with Bench("pushf\npop rbx\nhlt") as b:
+        b.set(rflags=flags)
+        b.run()
+        assert (b.reg("rbx"), b.reg("rflags")) == (flags, flags)
+
+
+def test_flags_survive_a_port_instruction() -> None:
+    text = "mov ecx, 2\nagain: dec ecx\nmov [0x9000], ecx\njnz again\nout 0x80, al\nhlt"
+    with Bench(text) as b:
+        start = b.vcpu.snapshot()
+        for _ in range(2):  # a second time with the site known from the first
+            assert isinstance(b.run(), IoExit)
+            assert b.run() == HltExit()
+            assert b.reg("rflags") == 0x46
+            b.vcpu.restore(start)
+
+
 def test_ram_is_only_inside_its_bounds() -> None:
     with Bench("nop") as b, pytest.raises(AddressError):
         b.vcpu.read_memory(1 << 22, 1)

@@ -18,6 +18,7 @@ from ...x86 import decode
 from ...x86.opcode import (
     IN_OUT,
     INS_OUTS,
+    IRET,
     MOV_FROM_DR,
     MOV_TO_DR,
     PUSHF,
@@ -35,8 +36,8 @@ _MOST_SITES = 512
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
 # A block is decoded only if some byte in it could begin one of these.
-_SUSPECT = re.compile(rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c]|\x0f[\x05\x21\x23\x34]", re.DOTALL)
-_INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, *IN_OUT, *INS_OUTS))
+_SUSPECT = re.compile(rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x05\x21\x23\x34]", re.DOTALL)
+_INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, IRET, *IN_OUT, *INS_OUTS))
 
 
 class Core:

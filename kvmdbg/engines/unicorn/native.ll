@@ -283,13 +283,8 @@ define void @monitor(ptr %uc, i64 %pc, i32 %size, ptr %u) {
 keep:
   %pc.p = getelementptr i64, ptr %u, i64 @INSN_PC@
   store i64 %pc, ptr %pc.p
-  %env.p = getelementptr i64, ptr %u, i64 @ENV@
-  %env = load ptr, ptr %env.p
-  %eflags.p = getelementptr i8, ptr %env, i64 @EFLAGS@
-  %eflags = load i32, ptr %eflags.p
-  %wide = zext i32 %eflags to i64
   %flags.p = getelementptr i64, ptr %u, i64 @INSN_FLAGS@
-  store i64 %wide, ptr %flags.p
+  call i32 @uc_reg_read(ptr %uc, i32 @RFLAGS_ID@, ptr %flags.p)
   ret void
 stop:
   call void @stop(ptr %uc, ptr %u, i64 @WHY_WATCH@)

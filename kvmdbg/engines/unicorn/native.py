@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .state import CC_OP, CC_SRC, CONDITION_CODES, EFLAGS
+from .state import CC_OP, CC_SRC, CONDITION_CODES
 
 
 class Word:
@@ -97,7 +97,6 @@ _CONSTANTS = {
     "CONDITION_CODES": CONDITION_CODES,
     "CC_SRC": 8 * CC_SRC,
     "CC_OP": 4 * CC_OP,
-    "EFLAGS": 4 * EFLAGS,
 }
 
 

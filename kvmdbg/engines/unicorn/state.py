@@ -84,9 +84,13 @@ class CpuState:
         return self.machine.lazy_rflags() | 2
 
     def set_rflags(self, value: int) -> None:
-        """Write RFLAGS with the condition codes in their computed form."""
+        """Write RFLAGS with the condition codes in their computed form.
+
+        They go into both places: ``cc_src`` is what is read, but a run that begins with
+        CC_OP_EFLAGS takes them, and DF, from ``eflags`` again.
+        """
         d = self.d
-        d[EFLAGS] = value & MASK32 & ~(CONDITION_CODES | 0x400) | 2
+        d[EFLAGS] = value & MASK32 | 2
         d[CC_OP] = CC_OP_EFLAGS
         d[DF] = MASK32 if value & 0x400 else 1
         self.q[CC_SRC] = value & CONDITION_CODES

@@ -81,9 +81,7 @@ class Vcpu:
         slots = [slot for slot in debugreg.decode_dr7(dr7).slots if slot.enabled]
         self._data = [s for s in slots if s.access in (Access.WRITE, Access.READ_WRITE)]
         executed = [s for s in slots if s.access is Access.EXEC and s.length == 1]
-        self.core.intercept(
-            ({IRET} if executed else set()) | ({_MOV_TO_CR, _GROUP_7} if self._data else set())
-        )
+        self.core.intercept({_MOV_TO_CR, _GROUP_7} if self._data else set())
         self.core.break_at(frozenset(db[s.index] for s in executed))
         self.resolve_watches()
 
@@ -202,7 +200,7 @@ class Vcpu:
         code = opcode.code if opcode is not None else -1
         if opcode is not None and code in intercepts.TABLE:
             return intercepts.TABLE[code](self, opcode)
-        if code not in self.core.extra:
+        if code != IRET and code not in self.core.extra:  # IRET: for the RF that it loads
             self.core.forget_site(pc)
         self.core.pass_site(pc)
         self.one = True
@@ -368,11 +366,10 @@ class Vcpu:
         """The handler of a stepped instruction runs free; its IRET gives the host its TF back.
 
         On hardware the TF image in the frame does that. Ours hides TF from the guest, so it is
-        remembered here instead, and IRET is watched.
+        remembered here instead.
         """
         self._returns.append(rsp)
         del self._returns[:-64]
-        self.core.intercept(self.core.extra | {IRET})
 
     def forget_returns(self) -> None:
         """Host single-stepping ended: no IRET regains TF any more."""
