@@ -5,13 +5,14 @@ Must not know any room of kvmdbg: a fixture that builds a guest lives beside the
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from hypothesis.database import DirectoryBasedExampleDatabase
+from hypothesis.configuration import set_hypothesis_home_dir
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / "build" / "state"
@@ -31,12 +32,8 @@ for variable, place in {
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 
 # No deadline: two shared cores are sometimes slow. On CI the same examples every time.
-settings.register_profile(
-    "kvmdbg",
-    deadline=None,
-    derandomize=ON_CI,
-    database=None if ON_CI else DirectoryBasedExampleDatabase(STATE / "hypothesis"),
-)
+set_hypothesis_home_dir(STATE / "hypothesis")
+settings.register_profile("kvmdbg", deadline=None, derandomize=ON_CI)
 settings.load_profile("kvmdbg")
 
 
@@ -61,3 +58,9 @@ def debian_file() -> Callable[[str, str], Path]:
         return _need(Path(path), package)
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def _no_underscore_left_by_doctest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A doctest leaves its last value in ``builtins._``; IPython then keeps its hands off ``_``."""
+    monkeypatch.delattr(builtins, "_", raising=False)

@@ -1,0 +1,103 @@
+"""One command, from the call to the Stop: check it, run it, hold Ctrl-C back, report.
+
+Must not know: what happens inside a run, or what else a VM can do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from ..engines.interrupts import HeldSigint
+from ..errors import BadInput, UnknownName, VmBusy, VmInterrupted
+from ..exits import IntrExit, ShutdownExit
+from .guest import Guest
+from .handlers import why_shutdown
+from .limits import Limits
+from .outcome import Outcome, of_intr
+from .reporting import Reporter
+from .running import Runner
+from .stepping import HOWS, Stepper
+from .stop import Stop
+from .suggest import did_you_mean
+
+
+class Commands:
+    """The commands that let a guest run."""
+
+    def __init__(self, guest: Guest, runner: Runner, reporter: Reporter) -> None:
+        self._guest = guest
+        self._engine = guest.engine
+        self._runner = runner
+        self._stepper = Stepper(guest, runner)
+        self._reporter = reporter
+        self._running_in: int | None = None
+
+    def cont(self, max_instructions: int | None, timeout: float | None) -> Stop:
+        """See ``Vm.cont``."""
+        limits = Limits(self._engine, max_instructions, timeout)
+        return self._carry_out(lambda: self._runner.cont(limits))
+
+    def step(self, count: int, how: str, where: int | str | None) -> Stop:
+        """See ``Vm.step``."""
+        if not isinstance(count, int) or count < 1:
+            raise BadInput(f"count must be a whole number from 1, not {count!r}")
+        if how not in HOWS:
+            raise UnknownName(f'unknown way to step "{how}"{did_you_mean(str(how), HOWS)}')
+        if (where is None) == (how == "until"):
+            raise BadInput('step(how="until", where=...): the two belong together')
+        if how in ("out", "until") and count != 1:
+            raise BadInput(f'step(how="{how}") takes no count')
+        return self._carry_out(lambda: self._stepped(count, how, where))
+
+    def _stepped(self, count: int, how: str, where: int | str | None) -> Outcome:
+        if where is not None:
+            return self._stepper.until(where)
+        if how == "out":
+            return self._stepper.out()
+        return self._stepper.over(count) if how == "over" else self._stepper.into(count)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the guest is running in another thread."""
+        return self._running_in not in (None, threading.get_ident())
+
+    def check_idle(self) -> None:
+        """VmBusy if the guest is running in another thread."""
+        if self.busy:
+            raise VmBusy("the VM is running in another thread; only request_stop() may be called")
+
+    def _carry_out(self, run: Callable[[], Outcome]) -> Stop:
+        self.check_idle()
+        self._running_in = threading.get_ident()
+        try:
+            return self._held(run)
+        finally:
+            self._running_in = None
+
+    def _held(self, run: Callable[[], Outcome]) -> Stop:
+        """Run the guest and say how it ended; Ctrl-C is held back until the machine is whole."""
+        self._reporter.begin()
+        stop: Stop | None = None
+        try:
+            with HeldSigint() as held:
+                self._runner.sigint = held
+                stop = self._reporter.report(self._explained(run()))
+        except KeyboardInterrupt as interrupt:
+            stop = stop or self._reporter.report(self._interrupted())
+            raise VmInterrupted(self._reporter.interruption(stop)) from interrupt
+        return stop
+
+    def _explained(self, outcome: Outcome) -> Outcome:
+        """A triple fault says by itself only that it happened."""
+        if not isinstance(outcome.exit, ShutdownExit):
+            return outcome
+        why = why_shutdown(self._guest)
+        self._runner.rearm()
+        return outcome._replace(reasons=(why,)) if why else outcome
+
+    def _interrupted(self) -> Outcome:
+        """An engine that raises KeyboardInterrupt itself has already left the guest."""
+        exit = IntrExit("signal")
+        self._runner.entrance.record(exit)
+        return of_intr(exit, Limits(self._engine))

@@ -1,0 +1,346 @@
+"""``Vm``: the door to a guest. Thin: each call checks what it is given and hands it on.
+
+A Vm is one engine with its breakpoints, devices, timeline and the program it was loaded with. Must
+not know: notebooks, or how anything is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Final
+
+from ..engines import Engine, open_engine
+from ..errors import BadInput, UnknownName, VmClosed
+from ..history.timeline import Timeline
+from ..machine.layout import gate
+from ..machine.ports import PortBus, TextConsole
+from ..program import Program
+from ..program.load import LoadImage, plan
+from ..x86.decode import Instruction
+from ..x86.registers import MASK64, CpuMode, DebugRegs, Regs, Sregs
+from .booting import boot, check_mode, check_ram, table_base, table_mode
+from .breakpoints import Breakpoint, BreakpointTable
+from .commands import Commands
+from .entering import Entrance
+from .guest import Guest
+from .memory import PhysicalMemory
+from .reporting import Reporter
+from .running import Runner
+from .stop import Stop
+from .suggest import did_you_mean
+
+_ENTRIES: Final = ("start", "_start")
+"""Labels at which a program begins, if nobody says where."""
+
+Loadable = Program | bytes | bytearray | memoryview | str | os.PathLike[str]
+
+
+class Vm:
+    """A guest, and everything one can do to it.
+
+    ``engine`` is ``"auto"`` or the name of one (``engines.ENGINES``), ``mode`` the processor's mode
+    to begin in (``real``, ``protected``, ``long``), ``ram`` the guest's memory in bytes: a multiple
+    of 4096 from 64 KiB to 3 GiB. Raises UnknownName, BadInput or EngineUnavailable.
+
+    >>> with Vm() as vm:
+    ...     vm.load(b"\\xb8\\x05\\x00\\x00\\x00\\xf4")      # mov eax, 5; hlt
+    ...     vm.step().regs.rax
+    5
+    """
+
+    def __init__(self, engine: str = "auto", mode: str = "long", ram: int = 16 * 2**20) -> None:
+        check_mode(mode)
+        check_ram(ram)
+        self._boot_mode = mode
+        self._engine = open_engine(engine, ram)
+        self._closed = False
+        self._guest = Guest(self._engine)
+        self._table = BreakpointTable(self._guest)
+        self._timeline = Timeline()
+        self._console = TextConsole()
+        bus = PortBus()
+        self._console.attach_to(bus)
+        entrance = Entrance(self._guest, self._table, bus, self._timeline)
+        self._runner = Runner(entrance)
+        self._reporter = Reporter(self._guest, entrance, self._console)
+        self._commands = Commands(self._guest, self._runner, self._reporter)
+        self._program: Program | None = None
+        self._image: LoadImage | None = None
+        self._empty = self._engine.snapshot()
+        self.reset()
+
+    # What it is made of
+
+    @property
+    def vcpu(self) -> Engine:
+        """The engine itself: the ioctl line, without anything that this class adds."""
+        return self._engine
+
+    @property
+    def memory(self) -> PhysicalMemory:
+        """Guest-physical RAM: ``vm.memory[0x8000]``, ``vm.memory[0x8000:0x8010]``, read and set."""
+        self._check()
+        return self._guest.memory
+
+    @property
+    def console(self) -> str:
+        """What the guest printed to port 0xE9 and COM1 since it was loaded."""
+        return self._console.text
+
+    @property
+    def timeline(self) -> Timeline:
+        """Every exit since the guest was loaded."""
+        return self._timeline
+
+    @property
+    def symbols(self) -> dict[str, int]:
+        """Labels with their linear addresses; labels of one's own may be put in."""
+        return self._guest.symbols
+
+    @property
+    def program(self) -> Program | None:
+        """The program loaded last; None if plain bytes were loaded, or nothing."""
+        return self._program
+
+    @property
+    def mode(self) -> CpuMode:
+        """The mode in which the next instruction is decoded (reads the system registers)."""
+        return self.sregs().mode
+
+    @property
+    def breakpoints(self) -> BreakpointTable:
+        """All breakpoints, by number: iterate, delete, disable, enable."""
+        return self._table
+
+    @property
+    def last_stop(self) -> Stop | None:
+        """The latest stop since the guest was loaded."""
+        return self._reporter.last
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
+
+    @property
+    def engine_name(self) -> str:
+        """The engine's name."""
+        return self._engine.name
+
+    # Life
+
+    def load(
+        self, program: Loadable, at: int | None = None, entry: int | str | None = None
+    ) -> None:
+        """Begin anew with a program: RAM is cleared, registers are the mode's default.
+
+        ``program`` is a Program, bytes, or the path of a flat file; ``at`` where its first byte
+        goes (its origin; 0x7C00 for a boot sector; else 0x8000). ``entry`` is an address, a label,
+        ``"label+4"``, or ``"SEG:OFF"`` in hex in real mode; without it the label ``start`` or
+        ``_start``, or the first byte. Breakpoints stay, with no hits. Raises LoadError and
+        UnknownName.
+        """
+        self._check()
+        if entry is None and isinstance(program, Program):
+            entry = next((label for label in _ENTRIES if label in program.symbols), None)
+        size = len(self._engine.ram)
+        image = plan(program, mode=self._boot_mode, ram_size=size, at=at, entry=entry)
+        self._image = image
+        self._program = program if isinstance(program, Program) else None
+        self._guest.symbols = dict(image.symbols)
+        self._guest.constants = dict(self._program.constants) if self._program else {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the state right after the last load; timeline and console are cleared.
+
+        Breakpoints stay, with no hits.
+        """
+        self._check()
+        self._engine.restore(self._empty)
+        self._guest.planter.forget()
+        self._guest.shadow.forget()
+        boot(self._engine, self._boot_mode, self._image)
+        self._table.start_over()
+        self._runner.start_over()
+        self._timeline.clear()
+        self._console.clear()
+        self._reporter.start_over()
+
+    def close(self) -> None:
+        """Give everything back. Calling it twice is harmless."""
+        if not self._closed:
+            self._commands.check_idle()
+        self._closed = True
+        self._engine.close()
+
+    def __enter__(self) -> Vm:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return "<Vm: closed>"
+        if self._commands.busy:
+            return "<Vm: running in another thread>"
+        place = self._guest.place(self._guest.pc())
+        size = len(self._engine.ram) >> 10
+        return f"<Vm: {self.engine_name}, {self.mode.value}, {size:,} KiB, at {place}>"
+
+    def _check(self) -> None:
+        """VmClosed or VmBusy, before anything is touched."""
+        if self._closed:
+            raise VmClosed("this VM was closed; make a new one with Vm() or %vm new")
+        self._commands.check_idle()
+
+    # Running
+
+    def step(self, count: int = 1, how: str = "into", where: int | str | None = None) -> Stop:
+        """Execute ``count`` instructions, and stop earlier only for a good reason.
+
+        ``how`` is ``into``; ``over`` (a CALL, INT n, REP or LOOP counts as one); ``out`` (until the
+        function at hand has returned); or ``until`` the guest reaches ``where``, an address or a
+        condition such as ``"rcx == 0"``. ``out`` and a condition give up after a million steps.
+        Raises BadInput, and VmInterrupted on Ctrl-C.
+        """
+        self._check()
+        return self._commands.step(count, how, where)
+
+    def cont(self, max_instructions: int | None = None, timeout: float | None = None) -> Stop:
+        """Run until something stops the guest: a breakpoint, HLT, a triple fault, a limit.
+
+        ``max_instructions`` and ``timeout`` (seconds) end the run, with no limit if not given.
+        Raises BadInput, and VmInterrupted on Ctrl-C.
+        """
+        self._check()
+        return self._commands.cont(max_instructions, timeout)
+
+    def request_stop(self) -> None:
+        """End the step or run that is under way; from any thread."""
+        if not self._closed:
+            self._runner.request_stop()
+
+    # Breakpoints
+
+    def bp(
+        self,
+        where: int | str,
+        kind: str | None = None,
+        access: str = "x",
+        length: int | None = None,
+        when: str | None = None,
+        temporary: bool = False,
+    ) -> Breakpoint:
+        """Stop the guest at an instruction or at a memory access.
+
+        ``where`` as for :meth:`address`. ``kind`` is ``sw`` (an INT3 in guest memory, any number of
+        them) or ``hw`` (one of four debug registers); by default ``sw`` for execution, ``hw`` for
+        data. ``access`` is ``x``, ``w`` or ``rw``; ``length`` 1, 2, 4 or 8 bytes, by default the
+        most up to 4 (2 in real mode) that the address allows. ``when`` is a condition such as
+        ``"rax == 3 and hits > 2"``. ``temporary`` deletes it after it stopped the guest once.
+        Raises BreakpointError, AddressError, ExpressionError, UnknownName.
+        """
+        self._check()
+        return self._table.add(self.address(where), kind, access, length, when, temporary)
+
+    def bp_vector(self, vector: int, when: str | None = None) -> Breakpoint:
+        """Stop before the guest takes a vector (0-255), by INT n or by an exception."""
+        self._check()
+        return self._table.add_vector(vector, when)
+
+    # Looking and changing
+
+    def regs(self) -> Regs:
+        """General registers (KVM_GET_REGS)."""
+        self._check()
+        return self._engine.get_regs()
+
+    def sregs(self) -> Sregs:
+        """System registers (KVM_GET_SREGS)."""
+        self._check()
+        return self._engine.get_sregs()
+
+    def debugregs(self) -> DebugRegs:
+        """The guest's own debug registers (KVM_GET_DEBUGREGS), never the host's."""
+        self._check()
+        return self._engine.get_debugregs()
+
+    def set_regs(self, **values: int) -> None:
+        """Change general registers by their 64-bit names: ``set_regs(rax=1, rip=0x8000)``.
+
+        Values are 64 bits, a negative one in two's complement. Raises UnknownName, BadInput.
+        """
+        self._check()
+        for name, value in values.items():
+            if name not in Regs._fields:
+                raise UnknownName(f'unknown register "{name}"{did_you_mean(name, Regs._fields)}')
+            if not isinstance(value, int) or not -(1 << 63) <= value <= MASK64:
+                raise BadInput(f"{name} takes a 64-bit number, not {value!r}")
+        masked = {name: value & MASK64 for name, value in values.items()}
+        self._engine.set_regs(self._engine.get_regs()._replace(**masked))
+
+    def read(self, linear: int, size: int) -> bytes:
+        """Memory at a linear address, without planted INT3 bytes; AddressError if not mapped."""
+        self._check()
+        return self._guest.read(linear, size)
+
+    def write(self, linear: int, data: bytes) -> None:
+        """Write memory at a linear address; page protection does not count."""
+        self._check()
+        self._guest.write(linear, bytes(data))
+
+    def address(self, where: int | str) -> int:
+        """The linear address that is meant.
+
+        By a number, a label (``"loop"``), an expression (``"loop+4"``, ``"8000h"``, ``"$rip"``,
+        ``"[rsp]"``), or ``"7c0:10"`` in real mode. Raises ExpressionError, UnknownName and
+        AddressError.
+        """
+        self._check()
+        return self._guest.address(where)
+
+    def label(self, address: int) -> str:
+        """A linear address by its nearest label: ``loop+4``, or the number if none is near."""
+        return self._guest.label(address)
+
+    def disassemble(
+        self, at: int | str | None = None, count: int = 8, syntax: str = "intel"
+    ) -> list[Instruction]:
+        """``count`` instructions from ``at`` (by default the next one), as the mode reads them."""
+        self._check()
+        start = self._guest.pc() if at is None else self._guest.address(at)
+        return self._guest.disassemble(start, count, syntax)
+
+    def set_gate(
+        self,
+        vector: int,
+        handler: int | str,
+        *,
+        selector: int | None = None,
+        dpl: int = 3,
+        ist: int = 0,
+        trap: bool = False,
+    ) -> None:
+        """Install a handler in the guest's IVT or IDT, wherever its IDTR points.
+
+        The keywords are those of ``machine.layout.gate``. Raises BadInput, AddressError.
+        """
+        sregs = self.sregs()
+        place, data = gate(
+            table_mode(sregs),
+            vector,
+            self.address(handler),
+            selector=selector,
+            dpl=dpl,
+            ist=ist,
+            trap=trap,
+        )
+        self.write(table_base(sregs) + place, data)
