@@ -1,0 +1,198 @@
+"""What the magics show of a VM, put together from the views: one function per output.
+
+Looks at the VM and changes nothing. Must not know: how a line was parsed, or IPython.
+"""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+from ..debugger.vm import Vm
+from ..errors import BadInput
+from ..program import Program
+from ..views import cpu, figures, story
+from ..views import debugregs as dr
+from ..views.tables import Card, Cell, Column, Table, count, head, line
+from ..x86.decode import Instruction
+from ..x86.paging import NonCanonical, PageFault, translate
+from .display import Shown, debugregs_png, labels_of, sentences, shown, timeline_png
+from .session import memory_size, mode_of
+
+MOST_BYTES = 0x4000
+BEFORE = 3
+"""How many instructions before the guest's place a disassembly shows, where the listing knows."""
+
+
+def how_to_begin() -> Shown:
+    """What ``%vm`` says when there is no VM."""
+    return sentences(
+        None,
+        [
+            "No VM yet. To begin, a cell such as",
+            "    %%asm",
+            "    mov eax, 5",
+            "    hlt",
+            "then %step. An empty machine: %vm new. All commands: %vm help",
+        ],
+    )
+
+
+def place(vm: Vm, address: int) -> str:
+    """``loop (0x8003)``, or the number alone."""
+    label, digits = vm.label(address), f"{address:#x}"
+    return digits if label == digits else f"{label} ({digits})"
+
+
+def standing(vm: Vm) -> str:
+    """Where the guest stands, as half a sentence."""
+    return f"at {place(vm, vm.address('$rip'))}"
+
+
+def ready(vm: Vm, origin: int | None) -> str:
+    """What a cell says after loading; ``origin`` is where the first byte went, if known."""
+    where = "" if origin is None else f" at {origin:#x}"
+    return f"loaded{where}, entry {place(vm, vm.address('$rip'))}; ready: %step"
+
+
+def program(program: Program, notes: list[str], vm: Vm | None = None) -> Shown:
+    """A program's listing with sentences under it, and with a VM the guest's place in it."""
+    pc = None if vm is None else vm.address("$rip")
+    listing = story.listing(program.listing, pc, {} if vm is None else marks(vm))
+    return shown(program, [listing], notes)
+
+
+def where(vm: Vm) -> Shown:
+    """The last stop, the registers and the code around: what ``%vm`` alone shows."""
+    last = vm.last_stop
+    stop = [] if last is None else [story.stop(last, labels_of(vm.symbols))]
+    return shown(last, [*stop, _registers(vm), _around(vm)])
+
+
+def registers(vm: Vm) -> Shown:
+    """All registers, those that the last stop changed marked."""
+    return shown(vm.regs(), [_registers(vm)])
+
+
+def _registers(vm: Vm) -> Card:
+    last = vm.last_stop
+    changed = {} if last is None else {**last.changes.registers, **last.changes.flags}
+    return cpu.registers(vm.regs(), vm.sregs(), changed)
+
+
+def disassembly(vm: Vm, address: int | None, size: int, syntax: str) -> Shown:
+    """Instructions from an address, or around the guest's place."""
+    if address is None:
+        return shown(_code_around(vm, size, syntax), [_around(vm, size, syntax)])
+    code = vm.disassemble(address, size, syntax)
+    return shown(code, [_code(vm, code)])
+
+
+def _code(vm: Vm, code: list[Instruction]) -> Card:
+    return cpu.disassembly(code, vm.address("$rip"), labels_of(vm.symbols), marks(vm))
+
+
+def _around(vm: Vm, size: int = 10, syntax: str = "intel") -> Card:
+    return _code(vm, _code_around(vm, size, syntax))
+
+
+def _code_around(vm: Vm, size: int, syntax: str) -> list[Instruction]:
+    """From a few instructions before; x86 cannot be read backwards, so the listing must know."""
+    pc = vm.address("$rip")
+    start = _listed_before(vm, pc)
+    before = list(takewhile(lambda ins: ins.address < pc, vm.disassemble(start, BEFORE, syntax)))
+    fits = before and before[-1].address + before[-1].size == pc
+    head = before if fits else []
+    return [*head, *vm.disassemble(pc, max(1, size - len(head)), syntax)]
+
+
+def _listed_before(vm: Vm, pc: int) -> int:
+    """The address of the line that stands ``BEFORE`` lines of code before ``pc``, or ``pc``."""
+    if vm.program is None or vm.program.listing.line_of(pc) is None:
+        return pc
+    lines = [row.address for row in vm.program.listing if row.address is not None and row.raw]
+    before = sorted(address for address in lines if address < pc)
+    return before[-BEFORE:][0] if before else pc
+
+
+def marks(vm: Vm) -> dict[int, str]:
+    """Numbers of the breakpoints on instructions, by address."""
+    found: dict[int, list[str]] = {}
+    for breakpoint in vm.breakpoints:
+        if breakpoint.access == "x":
+            found.setdefault(breakpoint.address, []).append(str(breakpoint.number))
+    return {address: ",".join(numbers) for address, numbers in found.items()}
+
+
+def memory(vm: Vm, address: int, size: int) -> Shown:
+    """A hex dump with the bytes marked that the last stop changed."""
+    if size > MOST_BYTES:
+        raise BadInput(f"at most {MOST_BYTES:#x} bytes at once; vm.read(address, size) gives more")
+    data = vm.read(address, size)
+    return shown(data, [cpu.hexdump(data, address, _changed_bytes(vm, address, size))])
+
+
+def _changed_bytes(vm: Vm, address: int, size: int) -> frozenset[int]:
+    """Which linear addresses lie on guest-physical bytes that the last stop changed."""
+    if vm.last_stop is None:
+        return frozenset()
+    physical = {run.address + n for run in vm.last_stop.changes.memory for n in range(len(run.new))}
+    sregs = vm.sregs()
+    found: set[int] = set()
+    for page in range(address & ~0xFFF, address + size, 0x1000):
+        try:
+            base = translate(page, sregs, vm.vcpu.read_memory)
+        except (PageFault, NonCanonical):
+            continue
+        found.update(page + n - base for n in physical if base <= n < base + 0x1000)
+    return frozenset(found)
+
+
+def debugregs(vm: Vm) -> Shown:
+    """DR0-DR7: the guest's, and what the host last put in their place."""
+    guest = vm.debugregs()
+    host = None if vm.last_stop is None else vm.last_stop.debug.debugreg
+    return shown(
+        guest,
+        [dr.debugregs(guest, host)],
+        draw=lambda: debugregs_png(guest, host),
+        alt=figures.debugregs_alt(guest, host),
+    )
+
+
+def timeline(vm: Vm, last: int) -> Shown:
+    """Every exit so far as a picture, the last ones as rows."""
+    exits = vm.timeline
+    return shown(
+        exits,
+        [story.timeline(exits, last, labels_of(vm.symbols))],
+        draw=(lambda: timeline_png(exits)) if len(exits) else None,
+        alt=figures.timeline_alt(exits),
+    )
+
+
+def symbols(vm: Vm) -> Shown:
+    """Labels in the order of their addresses."""
+    if not vm.symbols:
+        return sentences({}, ["no program with labels is loaded"])
+    rows = sorted(vm.symbols.items(), key=lambda item: (item[1], item[0]))
+    lines = tuple(line(f"{address:#x}", head(name)) for name, address in rows)
+    table = Table((Column("address", right=True), Column("label")), lines)
+    return shown(dict(vm.symbols), [Card(count(len(rows), "label"), "", (table,))])
+
+
+def info(vm: Vm) -> Shown:
+    """What machine this is, and what it has done."""
+    facts = {
+        "engine": vm.engine_name,
+        "made for": f"{mode_of(vm)} mode",
+        "now in": cpu.mode_words(vm.mode),
+        "RAM": memory_size(vm),
+        "program": "none" if vm.program is None else repr(vm.program).strip("<>"),
+        "stands": standing(vm),
+        "executed": count(vm.vcpu.clock, "instruction") if vm.vcpu.clock >= 0 else "",
+        "breakpoints": str(len(vm.breakpoints)),
+        "exits": f"{len(vm.timeline):,}",
+        "can do": ", ".join(sorted(vm.vcpu.capabilities)),
+    }
+    lines = tuple(line(head(name), Cell(text)) for name, text in facts.items() if text)
+    return shown(facts, [Card("The VM", "", (Table((Column(), Column(prose=True)), lines),))])

@@ -1,0 +1,229 @@
+"""The table of everything that can be written: each magic and sub-command with its help.
+
+Parsing, completion and help read this one table; a test runs every example in it.
+Must not know: what a command does.
+"""
+
+from __future__ import annotations
+
+from ..x86.registers import RFLAGS
+from .arguments import Command, Option
+
+FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
+MODES = ("real", "protected", "long")
+SYNTAXES = ("intel", "att")
+
+_MODE = Option("--mode", "MODE", "the processor's mode: real, protected or long", MODES)
+_RAM = Option("--ram", "SIZE", "guest RAM, as 64K or 16M (16M if not said)")
+
+ASM = Command(
+    "%%asm",
+    "[NAME] [options]",
+    "Assemble the cell, show its listing and load it into the VM, ready to step.",
+    options=(
+        Option("--mode", "MODE", "real, protected or long (as the VM's; else long)", MODES),
+        Option("--org", "ADDRESS", "where the first byte is loaded (0x8000)"),
+        Option("--syntax", "SYNTAX", "intel, att, or nasm if it is installed", (*SYNTAXES, "nasm")),
+        _RAM,
+        Option("--no-load", "", "only assemble; leave the VM alone"),
+    ),
+    words=(0, 1),
+    takes=("nothing",),
+    details=(
+        "NAME becomes a Python variable that holds the Program. A VM is made if there is none, or\n"
+        "if the one at hand has another mode or RAM size. Errors count lines from the one below\n"
+        "%%asm. A program that does not assemble leaves the VM as it was.\n"
+        "The entry is the label start or _start, or else the first byte."
+    ),
+    examples=(
+        ("%%asm\nmov eax, 5\nhlt", "two instructions for a 64-bit guest"),
+        ("%%asm boot --mode real --org 0x7c00\nmov ax, 5\nhlt", "a boot sector's place and mode"),
+    ),
+)
+
+STEP_WAYS = ("into", "over", "out", "until")
+
+STEP = Command(
+    "%step",
+    "[N] [into|over|out|until WHERE]",
+    "Let the guest execute N instructions (one), and show what changed.",
+    words=(0, 16),
+    details=(
+        "into    each instruction, also inside a called function (the default)\n"
+        "over    a CALL, INT n, REP or LOOP counts as one step\n"
+        "out     until the function at hand has returned\n"
+        "until   until the guest reaches WHERE\n"
+        "The line gives back the Stop: s = %step, then s.regs.rax, s.changes, s.exit, ..."
+    ),
+    examples=(
+        ("%step", "one instruction"),
+        ("%step 3", "three instructions, one output"),
+        ("%step over", "over a call"),
+        ("%step until done", "up to a label"),
+        ("s = %step", "keep the Stop in a variable"),
+    ),
+)
+
+BP = Command(
+    "%bp",
+    "[WHERE] [hw|sw] [-x|-w|-rw] [--len N] [--once] [if CONDITION]",
+    "Stop the guest at an instruction, a memory access or a vector; alone: list all.",
+    options=(
+        Option("-x", "", "when WHERE is executed (the default)"),
+        Option("-w", "", "when memory at WHERE is written (hw)"),
+        Option("-rw", "", "when memory at WHERE is read or written (hw)"),
+        Option("--len", "N", "how many bytes a watchpoint covers", ("1", "2", "4", "8")),
+        Option("--once", "", "delete it after its first hit"),
+    ),
+    words=(0, 16),
+    details=(
+        "WHERE is a label, label+4, a number (0x8004, 8004h) or $rip. sw plants an INT3 in guest\n"
+        "memory; hw takes one of the four debug registers and is exact for data.\n"
+        "%bp int VECTOR             before the guest takes that vector\n"
+        "%bp delete NUMBER|all      and so enable, disable"
+    ),
+    examples=(
+        ("%bp loop", "when loop is about to be executed"),
+        ("%bp loop hw", "the same in a debug register"),
+        ("%bp counter -w --len 4", "when the four bytes at counter are written"),
+        ("%bp loop if $rcx == 2", "only if the condition holds"),
+        ("%bp int 0x13", "before the guest takes INT 13h"),
+        ("%bp", "list them"),
+        ("%bp delete all", "delete them"),
+    ),
+)
+
+BP_ACTIONS = {
+    "delete": Command("%bp delete", "NUMBER|all", "Delete breakpoints.", words=(1, 16)),
+    "enable": Command("%bp enable", "NUMBER|all", "Let breakpoints stop again.", words=(1, 16)),
+    "disable": Command("%bp disable", "NUMBER|all", "Keep breakpoints silent.", words=(1, 16)),
+    "int": Command("%bp int", "VECTOR [if CONDITION]", "Stop before a vector.", words=(1, 1)),
+}
+
+_VM = (
+    Command(
+        "%vm new",
+        "[options]",
+        "Make a new, empty VM and drop the present one.",
+        options=(_MODE, _RAM, Option("--engine", "NAME", "auto or unicorn", ("auto", "unicorn"))),
+        examples=(("%vm new --mode real --ram 1M", "a small real-mode machine"),),
+    ),
+    Command(
+        "%vm load",
+        "FILE|VARIABLE [options]",
+        "Load a file, a Program or bytes into the VM.",
+        options=(
+            Option("--at", "ADDRESS", "where the first byte goes"),
+            Option("--entry", "WHERE", "where the guest begins: a label, an address, SEG:OFF"),
+        ),
+        words=(1, 1),
+        takes=("variable",),
+        examples=(("%vm load demo", "a Program that %%asm demo has made"),),
+    ),
+    Command(
+        "%vm run",
+        "[options]",
+        "Run until something stops the guest.",
+        aliases=("cont", "c"),
+        options=(
+            Option("--max", "N", "stop after N instructions, as 5000 or 50M"),
+            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms"),
+        ),
+        details="The notebook's stop button (or Ctrl-C) stops the guest too; it can go on after.",
+        examples=(("%vm run", ""), ("%vm run --max 1k", "at most a thousand instructions")),
+    ),
+    Command(
+        "%vm regs",
+        "",
+        "The registers; a mark shows what the last stop changed.",
+        examples=(("%vm regs", ""),),
+    ),
+    Command(
+        "%vm mem",
+        "WHERE [LENGTH]",
+        "Guest memory as bytes and text; 64 bytes if not said.",
+        words=(1, 2),
+        takes=("label", "number"),
+        examples=(("%vm mem counter 16", ""), ("%vm mem $rsp 32", "what is on the stack")),
+    ),
+    Command(
+        "%vm set",
+        "REGISTER=VALUE... | FLAG=0|1 | [WHERE]=VALUE",
+        "Change registers, flags or memory.",
+        options=(Option("--size", "N", "bytes to write to memory (1)", ("1", "2", "4", "8")),),
+        words=(1, 16),
+        takes=("place",),
+        examples=(
+            ("%vm set rax=5 rbx=0x10 zf=1", ""),
+            ("%vm set [counter]=300 --size 4", "four bytes, little-endian"),
+        ),
+    ),
+    Command(
+        "%vm dis",
+        "[WHERE] [COUNT]",
+        "Disassemble; from where the guest stands, 10 instructions.",
+        options=(Option("--syntax", "SYNTAX", "intel or att", SYNTAXES),),
+        words=(0, 2),
+        takes=("label", "number"),
+        examples=(("%vm dis", ""), ("%vm dis start 4 --syntax att", "")),
+    ),
+    Command(
+        "%vm dr",
+        "",
+        "The debug registers, bit by bit: the guest's own and the host's.",
+        examples=(("%vm dr", ""),),
+    ),
+    Command(
+        "%vm timeline",
+        "[N]",
+        "Every exit of the guest to its host; the last N rows as a table (20).",
+        words=(0, 1),
+        takes=("number",),
+        examples=(("%vm timeline", ""), ("%vm timeline 5", "")),
+    ),
+    Command("%vm stop", "", "The last stop again.", examples=(("%vm stop", ""),)),
+    Command(
+        "%vm symbols",
+        "",
+        "The program's labels and their addresses.",
+        examples=(("%vm symbols", ""),),
+    ),
+    Command(
+        "%vm console",
+        "",
+        "Everything that the guest has printed.",
+        examples=(("%vm console", ""),),
+    ),
+    Command(
+        "%vm gate",
+        "VECTOR HANDLER",
+        "Install a handler for a vector in the guest's interrupt table.",
+        words=(2, 2),
+        takes=("number", "label"),
+        examples=(("%vm gate 0x21 handler", ""),),
+    ),
+    Command(
+        "%vm reset",
+        "",
+        "Back to the state right after the last load.",
+        examples=(("%vm reset", ""),),
+    ),
+    Command("%vm info", "", "The machine: engine, mode, memory.", examples=(("%vm info", ""),)),
+    Command("%vm close", "", "End the VM and free its memory.", examples=(("%vm close", ""),)),
+    Command(
+        "%vm help",
+        "[SUB-COMMAND]",
+        "This list, or one command with examples.",
+        words=(0, 1),
+        takes=("topic",),
+        examples=(("%vm help bp", ""),),
+    ),
+)
+
+VM = {command.name.removeprefix("%vm "): command for command in _VM}
+"""The sub-commands of ``%vm`` by name."""
+
+VM_ALIASES = {alias: name for name, command in VM.items() for alias in command.aliases}
+
+TOPICS = {"asm": ASM, "step": STEP, "bp": BP, **VM}
+"""What ``%vm help`` explains."""

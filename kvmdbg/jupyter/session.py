@@ -1,0 +1,138 @@
+"""One shell's session: which VM the magics work on, and the user's variables around it.
+
+The rule: the magics work on the VM in the Python variable ``vm``; if that variable holds something
+else of the user's, it is left alone and the session keeps the VM to itself.
+Must not know: how anything is written or shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import replace
+from keyword import iskeyword
+from typing import Any
+
+from ..debugger.vm import Vm
+from ..errors import BadInput, NoVm
+from ..program import Program
+from ..x86.registers import CpuMode
+
+VARIABLE = "vm"
+RAM = 16 * 2**20
+_HOW_TO_BEGIN = "write a %%asm cell or %vm new"
+
+
+class Session:
+    """The VM of one shell. ``names`` is the user's namespace."""
+
+    def __init__(self, names: MutableMapping[str, Any]) -> None:
+        self.names = names
+        self._own: Vm | None = None
+
+    @property
+    def vm(self) -> Vm | None:
+        """The VM that the magics work on; ``None`` if there is none or it was closed."""
+        bound = self.names.get(VARIABLE)
+        if isinstance(bound, Vm):
+            self._own = bound
+        return None if self._own is None or self._own.closed else self._own
+
+    def require_vm(self) -> Vm:
+        """The VM, or NoVm with how to get one."""
+        vm = self.vm
+        if vm is not None:
+            return vm
+        if self._own is not None:
+            raise NoVm(f"the VM was closed: {_HOW_TO_BEGIN}")
+        raise NoVm(f"no VM yet: {_HOW_TO_BEGIN}")
+
+    def new_vm(self, mode: str | None, ram: int | None, engine: str | None) -> list[str]:
+        """Replace the VM by a new, empty one; sentences that say what happened to whom.
+
+        What is not said is as in the old VM.
+        """
+        return self._replace(self._make(mode or self.mode, ram, engine))
+
+    def load(self, program: Program, ram: int | None) -> list[str]:
+        """Load an assembled program, into a new VM if mode or RAM size demand it.
+
+        The old VM goes only when the program stands in the new one.
+        """
+        vm = self.vm
+        if vm is not None and mode_of(vm) == program.mode and ram in (None, self.ram):
+            vm.load(program)
+            return []
+        new = self._make(program.mode, ram)
+        try:
+            new.load(program)
+        except BaseException:
+            new.close()
+            raise
+        return self._replace(new)
+
+    def _make(self, mode: str, ram: int | None, engine: str | None = None) -> Vm:
+        same = "auto" if self.vm is None else self.vm.engine_name
+        return Vm(engine=engine or same, mode=mode, ram=ram or self.ram)
+
+    def _replace(self, new: Vm) -> list[str]:
+        old = self.vm
+        notes = [f"new VM: {mode_of(new)} mode, {memory_size(new)} RAM"]
+        if old is not None:
+            notes += _farewell(old)
+        self._own = new
+        return notes + self._bind()
+
+    @property
+    def mode(self) -> str:
+        """The mode of the next program if nobody says: the VM's, or ``long``."""
+        return mode_of(self.vm) if self.vm is not None else "long"
+
+    @property
+    def ram(self) -> int:
+        """RAM of the next VM if nobody says, in bytes."""
+        return len(self.vm.vcpu.ram) if self.vm is not None else RAM
+
+    def bind_program(self, name: str, program: Program) -> Program:
+        """Bind a program to the Python variable ``name``; the program knows that name then."""
+        named = replace(program, name=name)
+        self.names[name] = named
+        return named
+
+    def _bind(self) -> list[str]:
+        """Show the VM to Python as ``vm``, unless that name is taken by something of the user's."""
+        bound = self.names.get(VARIABLE)
+        if bound is None or isinstance(bound, Vm):
+            self.names[VARIABLE] = self._own
+            return []
+        what = type(bound).__name__
+        return [f"the variable {VARIABLE} is yours ({what}) and stays; the magics use the new VM"]
+
+
+def check_name(name: str) -> None:
+    """BadInput unless a program can be bound to this Python name."""
+    if not name.isidentifier() or iskeyword(name) or name == VARIABLE:
+        raise BadInput(f'"{name}" cannot name a program; write a Python name such as demo')
+
+
+def mode_of(vm: Vm) -> str:
+    """The mode a VM was made for, as ``Vm(mode=...)`` calls it."""
+    if vm.program is not None:
+        return vm.program.mode
+    if vm.mode is CpuMode.REAL:
+        return "real"
+    return "protected" if vm.mode in (CpuMode.PROTECTED_16, CpuMode.PROTECTED_32) else "long"
+
+
+def memory_size(vm: Vm) -> str:
+    """Guest RAM for people: ``16 MiB``."""
+    size = len(vm.vcpu.ram)
+    return f"{size >> 20} MiB" if size % 2**20 == 0 else f"{size >> 10} KiB"
+
+
+def _farewell(old: Vm) -> list[str]:
+    """Close a VM; what the user loses with it."""
+    lost = len(old.breakpoints)
+    old.close()
+    if not lost:
+        return ["the old VM is closed"]
+    return [f"the old VM is closed, and its {lost} breakpoint{'s' * (lost > 1)} with it"]

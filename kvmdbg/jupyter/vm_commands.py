@@ -1,0 +1,172 @@
+"""The sub-commands of ``%vm``: one function each, from a session and parsed words to a value.
+
+What a function gives back is what the cell shows and what ``_`` holds. Nothing is printed.
+Must not know: IPython, or how lines are split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..debugger.stop import Stop
+from ..errors import BadInput
+from ..program import Program
+from . import cards, help
+from .arguments import Arguments, number, parse, positive, seconds, size, unknown
+from .assignments import change
+from .commands import VM, VM_ALIASES
+from .display import Shown, sentences
+from .session import Session
+
+
+def execute(session: Session, words: list[str]) -> object:
+    """Carry out ``%vm`` with these words; without words: where the guest stands."""
+    if not words:
+        return _where(session)
+    name = VM_ALIASES.get(words[0], words[0])
+    if name not in VM:
+        raise unknown("sub-command", words[0], [*VM, *VM_ALIASES], "for %vm")
+    return HANDLERS[name](session, parse(VM[name], words[1:]))
+
+
+def _where(session: Session) -> Shown:
+    if session.vm is None:
+        return cards.how_to_begin()
+    return cards.where(session.vm)
+
+
+def _new(session: Session, args: Arguments) -> Shown:
+    notes = session.new_vm(
+        args.value("--mode", str), args.value("--ram", size), args.value("--engine", str)
+    )
+    return sentences(session.vm, [*notes, "empty; next: a %%asm cell or %vm load"])
+
+
+def _load(session: Session, args: Arguments) -> Shown:
+    vm = session.require_vm()
+    at = args.value("--at", number)
+    entry = args.value("--entry", str)
+    image = _loadable(session, args.words[0])
+    vm.load(image, at=at, entry=entry)
+    origin = image.origin if isinstance(image, Program) else at
+    return sentences(image, [cards.ready(vm, origin)])
+
+
+def _loadable(session: Session, name: str) -> Program | bytes | Path:
+    """What ``%vm load`` was given: a variable of the user's, or else a file."""
+    value = session.names.get(name) if name.isidentifier() else None
+    if isinstance(value, Program):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if value is not None:
+        what = type(value).__name__
+        raise BadInput(f"the variable {name} is neither a Program nor bytes, but {what}")
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    programs = [key for key, held in session.names.items() if isinstance(held, Program)]
+    raise unknown("program", name, programs, "(neither a variable nor a file)")
+
+
+def _run(session: Session, args: Arguments) -> Stop:
+    vm = session.require_vm()
+    return vm.cont(args.value("--max", positive), args.value("--timeout", seconds))
+
+
+def _regs(session: Session, _: Arguments) -> Shown:
+    return cards.registers(session.require_vm())
+
+
+def _mem(session: Session, args: Arguments) -> Shown:
+    vm = session.require_vm()
+    address = vm.address(args.words[0])
+    return cards.memory(vm, address, args.word(1, size) or 64)
+
+
+def _set(session: Session, args: Arguments) -> Shown:
+    """All assignments are checked before the first is carried out."""
+    vm = session.require_vm()
+    width = args.value("--size", number) or 1
+    changes = [change(vm, word, width) for word in args.words]
+    return sentences(vm, [carry_out() for carry_out in changes])
+
+
+def _dis(session: Session, args: Arguments) -> Shown:
+    vm = session.require_vm()
+    address = args.word(0, vm.address)
+    return cards.disassembly(
+        vm, address, args.word(1, positive) or 10, args.value("--syntax", str) or "intel"
+    )
+
+
+def _dr(session: Session, _: Arguments) -> Shown:
+    return cards.debugregs(session.require_vm())
+
+
+def _timeline(session: Session, args: Arguments) -> Shown:
+    return cards.timeline(session.require_vm(), args.word(0, positive) or 20)
+
+
+def _stop(session: Session, _: Arguments) -> Stop:
+    last = session.require_vm().last_stop
+    if last is None:
+        raise BadInput("the guest has not run yet; %step or %vm run")
+    return last
+
+
+def _symbols(session: Session, _: Arguments) -> Shown:
+    return cards.symbols(session.require_vm())
+
+
+def _console(session: Session, _: Arguments) -> Shown:
+    printed = session.require_vm().console
+    return Shown(printed, printed or "the guest has printed nothing")
+
+
+def _gate(session: Session, args: Arguments) -> Shown:
+    vm = session.require_vm()
+    vector, handler = number(args.words[0]), vm.address(args.words[1])
+    vm.set_gate(vector, handler)
+    return sentences(None, [f"vector {vector:#x} -> {cards.place(vm, handler)}"])
+
+
+def _reset(session: Session, _: Arguments) -> Shown:
+    vm = session.require_vm()
+    vm.reset()
+    return sentences(vm, [f"reset: as right after loading; {cards.standing(vm)}"])
+
+
+def _info(session: Session, _: Arguments) -> Shown:
+    return cards.info(session.require_vm())
+
+
+def _close(session: Session, _: Arguments) -> Shown:
+    session.require_vm().close()
+    return sentences(None, ["the VM is closed"])
+
+
+def _help(_: Session, args: Arguments) -> Shown:
+    return sentences(None, [help.explain(args.words[0]) if args.words else help.overview()])
+
+
+HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
+    "new": _new,
+    "load": _load,
+    "run": _run,
+    "regs": _regs,
+    "mem": _mem,
+    "set": _set,
+    "dis": _dis,
+    "dr": _dr,
+    "timeline": _timeline,
+    "stop": _stop,
+    "symbols": _symbols,
+    "console": _console,
+    "gate": _gate,
+    "reset": _reset,
+    "info": _info,
+    "close": _close,
+    "help": _help,
+}
