@@ -252,7 +252,7 @@ class Core:
             self._unhook([linear])
 
     def pass_site(self, linear: int) -> None:
-        """Let the next run, of one instruction, execute that at ``linear`` although it is a site."""
+        """Let the next run, of one instruction, execute the one at ``linear``, site or not."""
         self.state.compute_flags()
         self.w[Word.SKIP] = linear
 
