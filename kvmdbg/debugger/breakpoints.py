@@ -13,7 +13,7 @@ from ..engines import Capability
 from ..errors import BadInput, BreakpointError, UnknownName
 from ..x86.debugreg import DR7_FIXED_1, DR7_GE, Access, dr7_with
 from ..x86.registers import CpuMode
-from ..x86.vectors import name as vector_name
+from ..x86.vectors import both_names
 from .entries import Breakpoint, Entry
 from .expressions import Condition, compile_condition
 from .guest import Guest, Moment
@@ -97,7 +97,7 @@ class BreakpointTable:
         """Stop when the guest is about to take a vector; see ``Vm.bp_vector``."""
         if not isinstance(vector, int) or not 0 <= vector <= 255:
             raise BreakpointError(f"{vector!r} is no vector; choose 0 to 255")
-        entry = Entry("vector", "int", int(vector), 0, _vector_title(vector))
+        entry = Entry("vector", "int", int(vector), 0, both_names(vector))
         return self._insert(entry, when, temporary)
 
     def delete(self, number: int) -> str:
@@ -275,12 +275,6 @@ class BreakpointTable:
         if entry.temporary:
             self.delete(entry.number)
         return why
-
-
-def _vector_title(vector: int) -> str:
-    """``0Dh (#GP)``; vectors of external interrupts have only a number."""
-    exception = "" if vector_name(vector).startswith("INT") else f" ({vector_name(vector)})"
-    return f"{vector:02X}h{exception}"
 
 
 def _misaligned(address: int, length: int) -> str:

@@ -46,7 +46,7 @@ class Breakpoint:
     @property
     def _what(self) -> str:
         if self.kind == "vector":
-            return f"vector {self.where or hex(self.address)}"
+            return self.where or f"vector {self.address:#x}"
         length = "" if self.access == "x" else f" {self.length}"
         return f"{self.kind} -{self.access}{length} at {self.where or hex(self.address)}"
 

@@ -186,7 +186,7 @@ def _breakpoint_line(bp: Breakpoint, labels: Mapping[int, str]) -> Line:
     slot = "" if bp.slot is None else str(bp.slot)
     where = place(bp.address, labels)
     if bp.kind == "vector":
-        where = f"{vectors.name(bp.address)} (vector {bp.address})"
+        where = vectors.both_names(bp.address)
     return line(
         head(str(bp.number)),
         _KINDS[bp.kind] + slot,

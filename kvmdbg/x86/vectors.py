@@ -75,3 +75,13 @@ def name(vector: int) -> str:
         return "NMI" if vector == Vector.NMI else f"#{Vector(vector).name}"
     except ValueError:
         return f"INT {vector:02X}h"
+
+
+def both_names(vector: int) -> str:
+    """A vector by its number and, below 32, by its exception: which one it is depends on the mode.
+
+    >>> both_names(0x13), both_names(0x80)
+    ('INT 13h, #XM', 'INT 80h')
+    """
+    number = f"INT {vector:02X}h"
+    return number if name(vector) == number else f"{number}, {name(vector)}"

@@ -270,8 +270,8 @@ def test_a_disabled_breakpoint_says_so(table: BreakpointTable) -> None:
 
 
 def test_a_vector_breakpoint_says_its_number_and_its_name(table: BreakpointTable) -> None:
-    assert table.add_vector(14).text == "1: vector 0Eh (#PF), hit 0 times"
-    assert table.add_vector(0x80).text == "2: vector 80h, hit 0 times"
+    assert table.add_vector(14).text == "1: INT 0Eh, #PF, hit 0 times"
+    assert table.add_vector(0x80).text == "2: INT 80h, hit 0 times"
 
 
 def test_a_breakpoint_is_a_value_that_does_not_change(table: BreakpointTable) -> None:

@@ -358,7 +358,7 @@ def test_breakpoints_are_told_one_a_line() -> None:
     assert [" ".join(row.split()) for row in rows[2:]] == [
         "1 INT3 execution 0x8005 loop rax > 3 3 on",
         "2 DR0 writes 0x9000 counter 4 1,200 off",
-        "7 exception being raised #PF (vector 14) 0 on, once",
+        "7 exception being raised INT 0Eh, #PF 0 on, once",
     ]
 
 
