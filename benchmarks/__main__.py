@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import report
+from benchmarks.response import assembler, first_vm, picture, stop_button
 from benchmarks.speed import free_run_armed, single_steps
 from benchmarks.weight import import_time, tour_memory
 
-PARTS = (import_time, tour_memory, free_run_armed, single_steps)
+PARTS = (
+    *(free_run_armed, single_steps, import_time, tour_memory),
+    *(stop_button, assembler, first_vm, picture),
+)
 
 
 def main() -> int:

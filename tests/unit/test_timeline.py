@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 import pytest
 
 from kvmdbg.errors import UnknownName
@@ -141,13 +139,3 @@ def test_the_summary_is_one_sentence_with_the_most_frequent_reason_first() -> No
 
 def test_one_exit_is_not_called_exits() -> None:
     assert steps(1).summary().startswith("1 exit in ")
-
-
-def test_an_append_costs_less_than_one_and_a_half_microseconds() -> None:
-    timeline, exit, best = Timeline(), DebugExit(1, 0x8000, 0xFFFF_4FF0, 0x400), 1.0
-    for _ in range(20):
-        start = perf_counter()
-        for number in range(2000):
-            timeline.append(exit, 0x8000, number)
-        best = min(best, perf_counter() - start)
-    assert best / 2000 < 1.5e-6
