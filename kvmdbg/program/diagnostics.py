@@ -139,10 +139,20 @@ def _says(text: str) -> Callable[[re.Match[str], Line, int], str]:
 
 _SIZE = "the size is not clear: write byte ptr, word ptr, dword ptr or qword ptr before the memory"
 
+
+def _size(_: re.Match[str], line: Line, column: int) -> str:
+    """A mistyped register is read as a label, and a label as memory of unknown size."""
+    word = (re.match(r"[A-Za-z]\w*", line.raw[column - 1 :]) or [""])[0]
+    meant = did_you_mean(word.lower(), REGISTERS) if word.lower() not in REGISTERS else ""
+    if not word or not meant:
+        return _SIZE
+    return f'"{word}" is no register{meant} (if it is a label: dword ptr [{word}])'
+
+
 _HINTS: tuple[tuple[str, Callable[[re.Match[str], Line, int], str]], ...] = (
     (r"invalid instruction mnemonic '([^']*)'", _unknown_instruction),
     (r"unknown token in expression|unexpected token (in argument|at start)", _token),
-    (r"ambiguous operand size", _says(_SIZE)),
+    (r"ambiguous operand size", _size),
     (r"requires: 16-bit mode", _operand),
     (r"value of (-?\d+) is too large for field of 1 byte", _too_far),
     (r"requires: Not 64-bit mode", _says("this does not exist in 64-bit code")),

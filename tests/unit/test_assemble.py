@@ -395,6 +395,11 @@ def test_a_text_that_takes_too_long_ends_in_an_error(monkeypatch: pytest.MonkeyP
     assert time.monotonic() - begun < 4
 
 
+def test_a_mistyped_register_is_named_and_the_right_one_offered() -> None:
+    with pytest.raises(AssemblyError, match=r'1:5: "eaxx" is no register; did you mean eax'):
+        assemble("mov eaxx, 1")
+
+
 @pytest.mark.parametrize("option", [(), ("--no-fork",)])
 def test_a_worker_that_llvm_ended_serves_the_next_request(option: tuple[str, ...]) -> None:
     worker = WorkerProcess(*option)
