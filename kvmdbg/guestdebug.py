@@ -30,6 +30,7 @@ _ENABLE = int(GuestDbg.ENABLE)
 _SINGLESTEP = int(GuestDbg.SINGLESTEP)
 _USE_HW_BP = int(GuestDbg.USE_HW_BP)
 _USE_SW_BP = int(GuestDbg.USE_SW_BP)
+_BLOCKIRQ = int(GuestDbg.BLOCKIRQ)
 
 BS_DR6 = debugreg.DR6_RESET | debugreg.DR6_BS
 """DR6 of a single-step report: 0xFFFF4FF0."""
@@ -196,6 +197,14 @@ def db_exit(state: DebugState, pc: int, causes: int) -> DebugExit:
 def bp_exit(pc: int) -> DebugExit:
     """KVM_EXIT_DEBUG for a #BP: RIP at the INT3, dr6 and dr7 not written (spec 7)."""
     return DebugExit(_BP, pc)
+
+
+def blocks_interrupts(state: DebugState) -> bool:
+    """KVM_GUESTDBG_BLOCKIRQ holds back NMIs and the irqchip's interrupts, stepping or not.
+
+    Not KVM_INTERRUPT with an irqchip in userspace: that one counts as injected (spec 10).
+    """
+    return bool(state.control & _BLOCKIRQ)
 
 
 # -- delivery to the guest (spec 6) ----------------------------------------------------------------

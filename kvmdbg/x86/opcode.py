@@ -16,6 +16,7 @@ SYSCALL, SYSRET, SYSENTER = 0x0F05, 0x0F07, 0x0F34
 MOV_FROM_DR, MOV_TO_DR = 0x0F21, 0x0F23
 IN_OUT = frozenset((*range(0xE4, 0xE8), *range(0xEC, 0xF0)))
 INS_OUTS = frozenset(range(0x6C, 0x70))
+STRING = INS_OUTS | frozenset((*range(0xA4, 0xA8), *range(0xAA, 0xB0)))
 
 
 class Opcode(NamedTuple):
@@ -40,6 +41,11 @@ class Opcode(NamedTuple):
     def repeated(self) -> bool:
         """An F2 or F3 prefix is present."""
         return 0xF2 in self.prefixes or 0xF3 in self.prefixes
+
+    @property
+    def is_rep_string(self) -> bool:
+        """A string instruction with a REP prefix: it is executed once per element."""
+        return self.repeated and self.code in STRING
 
     @property
     def end(self) -> int:

@@ -20,7 +20,7 @@ from ...x86.opcode import IN_OUT, INS_OUTS, MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYS
 from ...x86.registers import CR0, CR4, EFER, MASK32, RFLAGS, CpuMode, Segment
 from ...x86.vectors import Vector
 from . import transfers
-from .state import CR, HF_CPL, HFLAGS, RSP
+from .state import CR, HF_CPL, HFLAGS, RIP, RSP
 
 if TYPE_CHECKING:
     from .vcpu import Vcpu
@@ -73,10 +73,10 @@ def int1(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     """INT1 (F1): a #DB without DR6 bits; at F1 for the host, after it for the guest (4.4)."""
     vcpu.core.uncount_from(vcpu.state.linear_pc())
     if guestdebug.owner_of_db(vcpu.debug) is Owner.HOST:
-        return vcpu.raise_db(0)
-    vcpu.state.q[16] = vcpu.state.next_rip(opcode.end)
+        return vcpu.raise_db(vcpu.take_held())
+    vcpu.state.q[RIP] = vcpu.state.next_rip(opcode.end)
     vcpu.core.count(1)
-    vcpu.queue(PendingException(Vector.DB, payload=0))
+    vcpu.queue(PendingException(Vector.DB, payload=vcpu.take_held()))
     return None
 
 

@@ -20,12 +20,12 @@ from ... import guestdebug
 from ...exits import DebugExit, ExceptionExit, Exit, HltExit, InternalErrorExit, ShutdownExit
 from ...guestdebug import DebugState, Owner, PendingException
 from ...x86 import debugreg, delivery
-from ...x86.debugreg import Access
 from ...x86.delivery import Event, EventKind
 from ...x86.opcode import IRET, POPF, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
 from . import intercepts, transfers
+from .arming import Arming
 from .core import Core
 from .library import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 from .native import Why, Word
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 TF, IF, RF = int(RFLAGS.TF), int(RFLAGS.IF), int(RFLAGS.RF)
 _LOADS_FLAGS = frozenset((POPF, IRET, SYSRET))
 _LONGEST = 15
+_SOFTWARE = (EventKind.SOFTWARE, EventKind.SOFTWARE_EXCEPTION)
 _BS = debugreg.DR6_BS
 _INT3_BYTE = 0xCC
+_STI_BYTE = b"\xfb"
 _INT1_BYTE = 0xF1
-_MOV_TO_CR, _GROUP_7 = 0x0F22, 0x0F01
 
 
 class Vcpu:
@@ -62,42 +63,15 @@ class Vcpu:
         """Linear address of the instruction that RF=1 shields from execution breakpoints."""
         self.one = False
         """Run a single instruction with a TF of our own."""
+        self.held = 0
+        """B bits of data breakpoints that MOV SS met: reported one instruction later."""
         self._passed_vector: int | None = None
         self._returns: list[int] = []  # RSPs at which a stepped IRET regains the host's TF
-        self._data: list[debugreg.Slot] = []  # enabled data breakpoints
-        self._armed: tuple[object, ...] = ()
-        self._dr7 = self.debug.effective_dr7
-        self._watched: list[tuple[int, int, int, bool]] = []
-
-    # -- arming ------------------------------------------------------------------------------------
+        self.arming = Arming(core, self.debug)
 
     def arm(self) -> None:
         """Bring hooks in line with the effective debug registers."""
-        dr7, db = self.debug.effective_dr7, self.debug.effective_db
-        self._dr7 = dr7
-        if (dr7, db) == self._armed:
-            return
-        self._armed = (dr7, db)
-        slots = [slot for slot in debugreg.decode_dr7(dr7).slots if slot.enabled]
-        self._data = [s for s in slots if s.access in (Access.WRITE, Access.READ_WRITE)]
-        executed = [s for s in slots if s.access is Access.EXEC and s.length == 1]
-        self.core.intercept({_MOV_TO_CR, _GROUP_7} if self._data else set())
-        self.core.break_at(frozenset(db[s.index] for s in executed))
-        self.resolve_watches()
-
-    def resolve_watches(self) -> None:
-        """Find the physical bytes behind the watched linear ones, as paging maps them now."""
-        found = []
-        for slot in self._data:
-            first, end = debugreg.watched_range(self.debug.effective_db[slot.index], slot.length)
-            page = self.core.machine.physical_page(first)
-            if page is not None:
-                start = page + (first & 0xFFF)
-                reads = slot.access is Access.READ_WRITE
-                found.append((slot.index, start, start + end - first - 1, reads))
-        if found != self._watched:
-            self._watched = found
-            self.core.watch(found)
+        self.arming.arm(self.debug)
 
     # -- one round of the loop ---------------------------------------------------------------------
 
@@ -110,7 +84,7 @@ class Vcpu:
             return None
         if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF or self._returns:
             self._trapped()
-        return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self._dr7)
+        return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self.arming.dr7)
 
     def round(self) -> Exit | None:
         """Finish, deliver or run once; None to go on."""
@@ -119,8 +93,8 @@ class Vcpu:
         exit_ = self._deliver_pending()
         if exit_ is not None:
             return exit_
-        if self._data:
-            self.resolve_watches()
+        if self.arming.watches:
+            self.arming.find_watched()
         return self.enter()
 
     def enter(self) -> Exit | None:
@@ -150,7 +124,7 @@ class Vcpu:
         if not trapped:
             return self.stopped(error)
         self._after_instruction()
-        hits = self.core.w[Word.WATCH_HIT]
+        hits = self.take_hits()
         return self.raise_db(hits) if hits else None
 
     def _own_trap(self) -> bool:
@@ -170,7 +144,7 @@ class Vcpu:
         if why & (Why.SITE | Why.WATCH):
             self.core.uncount_from(self.state.linear_pc())
         if w[Word.WATCH_HIT]:
-            return self.raise_db(w[Word.WATCH_HIT])
+            return self._watched_access()
         if why & Why.SITE:
             return self._site()
         if why & ~Why.HALT:
@@ -189,10 +163,33 @@ class Vcpu:
         """The opcode at CS:RIP."""
         return read_opcode(self.code(), self.state.bits())
 
+    def _watched_access(self) -> Exit | None:
+        """The last instruction touched watched bytes; after MOV SS that waits for the next one."""
+        if self.in_mov_ss_shadow():
+            self.held |= self.core.w[Word.WATCH_HIT]
+            self.core.pass_site(self.state.linear_pc())
+            self.one = True
+            return None
+        return self.raise_db(self.take_hits())
+
+    def take_hits(self) -> int:
+        """B bits of the data breakpoints to be reported now."""
+        hits, self.held = self.core.w[Word.WATCH_HIT] | self.held, 0
+        return hits
+
+    def in_mov_ss_shadow(self) -> bool:
+        """The last instruction was MOV SS or POP SS, not STI, which shields interrupts only.
+
+        Unicorn has one bit for both; STI is one byte, FB, in front of CS:RIP.
+        """
+        if not self.state.d[HFLAGS] & HF_INHIBIT_IRQ:
+            return False
+        return self.core.machine.code(self.state.linear_pc() - 1, 1) != _STI_BYTE
+
     def _site(self) -> Exit | None:
         """In front of an instruction that somebody wanted to see first."""
         pc = self.state.linear_pc()
-        if self.rf_at != pc:
+        if self.rf_at != pc and not self.in_mov_ss_shadow():
             causes = guestdebug.exec_causes(self.debug, pc)
             if causes:
                 return self.raise_db(causes)
@@ -226,16 +223,14 @@ class Vcpu:
             return self._software(vector)
         if vector == Vector.DB:
             self._trapped()
-            return self.raise_db(_BS | self.core.w[Word.WATCH_HIT])
+            return self.raise_db(_BS | self.take_hits())
         return self.fault(vector, d[ERROR_CODE], self.state.q[CR + 2])
 
     def _trapped(self) -> None:
         """A TF trap: put right what the instruction before it did with a host-owned TF."""
         if guestdebug.hides_tf(self.debug):
             self._hide_pushed_tf()
-        if self.state.d[EFLAGS] & RF or self._returns:
-            self._after_instruction()
-        self.rf_at = None
+        self._after_instruction()
 
     def fault(self, vector: int, code: int | None = None, cr2: int | None = None) -> Exit | None:
         """A fault of the instruction at CS:RIP: nothing of it happened."""
@@ -313,7 +308,7 @@ class Vcpu:
             self.arm()
             if pending is not None:
                 return self._deliver_queued(pending)
-        if self.nmi_pending and not self.nmi_masked and not self._in_shadow():
+        if self._nmi_waits() and not self._in_shadow():
             self.nmi_pending, self.nmi_masked = False, True
             return self._deliver(Event(Vector.NMI, EventKind.NMI))
         if self.irq is not None and self._window_open():
@@ -338,7 +333,11 @@ class Vcpu:
 
     def _waits_for_window(self) -> bool:
         """An event is blocked: look again after every instruction."""
-        return self.irq is not None or (self.nmi_pending and not self.nmi_masked)
+        return self.irq is not None or self._nmi_waits()
+
+    def _nmi_waits(self) -> bool:
+        blocked = self.nmi_masked or guestdebug.blocks_interrupts(self.debug)
+        return self.nmi_pending and not blocked
 
     def _deliver(self, event: Event) -> Exit | None:
         """Take an event through the guest's own tables."""
@@ -360,7 +359,13 @@ class Vcpu:
         state.set_regs(outcome.regs)
         state.enter_handler(outcome.sregs)
         self.rf_at = None
-        return None
+        # After MOV SS a software interrupt comes first, then what MOV SS had met.
+        return self.raise_db(self.take_held()) if self.held and event.kind in _SOFTWARE else None
+
+    def take_held(self) -> int:
+        """What MOV SS left to be reported."""
+        held, self.held = self.held, 0
+        return held
 
     def _return_stepping(self, rsp: int) -> None:
         """The handler of a stepped instruction runs free; its IRET gives the host its TF back.
@@ -376,8 +381,13 @@ class Vcpu:
         self._returns.clear()
 
     def _after_instruction(self) -> None:
-        """An instruction completed: RF shields the next one iff IRET just loaded it."""
-        self.rf_at = None
+        """An instruction completed: RF shields the next one iff IRET just loaded it.
+
+        Between two elements of a REP the instruction is not complete (SDM vol. 3, 17.3.1.1).
+        """
+        if self.rf_at is not None:
+            opcode = self.opcode() if self.rf_at == self.state.linear_pc() else None
+            self.rf_at = self.rf_at if opcode is not None and opcode.is_rep_string else None
         self._strip_rf()
         if self._returns and self.debug.singlestep and self.state.q[RSP] == self._returns[-1]:
             self._returns.pop()
