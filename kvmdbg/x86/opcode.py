@@ -14,6 +14,7 @@ _LEGACY = frozenset(b"\x66\x67\xf0\xf2\xf3\x2e\x36\x3e\x26\x64\x65")
 PUSHF, POPF, IRET, INT3, INT_N, INTO, INT1, HLT = 0x9C, 0x9D, 0xCF, 0xCC, 0xCD, 0xCE, 0xF1, 0xF4
 SYSCALL, SYSRET, SYSENTER = 0x0F05, 0x0F07, 0x0F34
 MOV_FROM_DR, MOV_TO_DR = 0x0F21, 0x0F23
+MOV_TO_SEGMENT = 0x8E
 IN_OUT = frozenset((*range(0xE4, 0xE8), *range(0xEC, 0xF0)))
 INS_OUTS = frozenset(range(0x6C, 0x70))
 STRING = INS_OUTS | frozenset((*range(0xA4, 0xA8), *range(0xAA, 0xB0)))
@@ -46,6 +47,12 @@ class Opcode(NamedTuple):
     def is_rep_string(self) -> bool:
         """A string instruction with a REP prefix: it is executed once per element."""
         return self.repeated and self.code in STRING
+
+    def address_bits(self, bits: int) -> int:
+        """Width of addresses and of a REP's count in code of ``bits``, 67 prefix included."""
+        if 0x67 not in self.prefixes:
+            return bits
+        return 16 if bits == 32 else 32
 
     @property
     def end(self) -> int:

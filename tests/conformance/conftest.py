@@ -10,15 +10,19 @@ from tests.conformance.rows import ROWS
 
 
 class Shown(defaultdict[int, list[tuple[str, str]]]):
-    """For each row: (test's name without parameters, reason if it is skipped)."""
+    """For each row: (test's name without parameters, why it does not show the row)."""
 
 
 SHOWN: pytest.StashKey[Shown] = pytest.StashKey()
 
 
-def _skip_reason(item: pytest.Item) -> str:
-    mark = item.get_closest_marker("skip")
-    return str(mark.kwargs.get("reason", "")) if mark else ""
+def _gap(item: pytest.Item) -> str:
+    """Why a test does not show its row (yet): its skip or known failure, else nothing."""
+    for name, what in (("skip", "skipped"), ("xfail", "known gap")):
+        mark = item.get_closest_marker(name)
+        if mark is not None:
+            return f"{what}: {mark.kwargs.get('reason', '')}"
+    return ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -26,7 +30,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         for mark in item.iter_markers("row"):
             place = f"{item.path.name}::{item.originalname}"  # type: ignore[attr-defined]
-            if (entry := (place, _skip_reason(item))) not in shown[mark.args[0]]:
+            if (entry := (place, _gap(item))) not in shown[mark.args[0]]:
                 shown[mark.args[0]].append(entry)
     config.stash[SHOWN] = shown
 

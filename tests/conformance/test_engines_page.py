@@ -29,16 +29,18 @@ they run in `make test`. This page is written by the test run.
 def _cell(found: list[tuple[str, str]]) -> str:
     if not found:
         return "no test yet"
-    return "<br>".join(
-        f"`{place}`" + (f": skipped, {reason}" if reason else "") for place, reason in found
-    )
+    return "<br>".join(f"`{place}`" + (f" ({gap})" if gap else "") for place, gap in found)
 
 
 def _summary(shown: dict[int, list[tuple[str, str]]]) -> str:
-    run = sum(any(not reason for _, reason in found) for found in shown.values())
-    skipped = sum(bool(found) and all(reason for _, reason in found) for found in shown.values())
+    run = sum(any(not gap for _, gap in found) for found in shown.values())
+    partly = sum(len({bool(gap) for _, gap in found}) == 2 for found in shown.values())
     missing = sum(not found for found in shown.values())
-    return f"Of {len(ROWS)} rows, {run} are shown, {skipped} skipped, {missing} have no test yet."
+    rest = len(ROWS) - run - missing
+    return (
+        f"Of {len(ROWS)} rows, {run} are shown ({partly} of them with a gap named beside a test), "
+        f"{rest} have only tests that are skipped, {missing} have no test yet."
+    )
 
 
 def render(shown: dict[int, list[tuple[str, str]]]) -> str:

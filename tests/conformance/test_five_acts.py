@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvmdbg.exits import DebugExit, HltExit
+from tests.conformance.rows import row
 from tests.guests.bench import BD, BS, MODES, B, Bench, E, H, K, S, W
 
 GUEST = """
@@ -20,6 +21,7 @@ value:  .quad 0
 """
 
 
+@row(26)
 @pytest.mark.parametrize("mode", MODES)
 def test_act_1_int3_stops_at_the_int3_with_use_sw_bp(mode: str) -> None:
     with Bench(GUEST, mode) as b:
@@ -28,6 +30,8 @@ def test_act_1_int3_stops_at_the_int3_with_use_sw_bp(mode: str) -> None:
         assert (exit_.exception, exit_.pc, b.reg("rip")) == (3, b["sw_bp"], b["sw_bp"])
 
 
+@row(41)
+@row(45)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("slot", range(4))
 def test_act_2_an_execution_breakpoint_stops_before_the_instruction(mode: str, slot: int) -> None:
@@ -39,6 +43,7 @@ def test_act_2_an_execution_breakpoint_stops_before_the_instruction(mode: str, s
             assert b.vcpu.run() == DebugExit(1, b["hw_bp"], B(slot), dr7)
 
 
+@row(63)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("slot", range(4))
 def test_act_3_a_data_breakpoint_stops_after_the_write(mode: str, slot: int) -> None:
@@ -61,6 +66,7 @@ start:  sti
 """
 
 
+@row(12)
 def test_act_4_six_single_steps_stop_after_each_instruction() -> None:
     with Bench(SIX_STEPS) as b:
         stops = []
@@ -71,6 +77,8 @@ def test_act_4_six_single_steps_stop_after_each_instruction() -> None:
         assert stops == [DebugExit(1, pc, BS, 0x400) for pc in places]
 
 
+@row(140)
+@row(141)
 @pytest.mark.parametrize("mode", MODES)
 def test_act_5_general_detect_stops_at_the_mov_dr_again_and_again(mode: str) -> None:
     register = "rax" if mode == "long" else "eax"

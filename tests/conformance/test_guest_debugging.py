@@ -9,12 +9,14 @@ import pytest
 from kvmdbg.errors import IoctlError
 from kvmdbg.exits import DebugExit, HltExit
 from kvmdbg.x86.registers import DebugRegs, VcpuEvents
+from tests.conformance.rows import row
 from tests.guests.bench import BS, IB, ID, MODES, NONE, B, Bench, E, H, S, W
 
 STACK = {"real": "ax", "protected": "eax", "long": "rax"}
 IRET = {"real": "iret", "protected": "iretd", "long": "iretq"}
 
 
+@row(21)
 @pytest.mark.parametrize("mode", MODES)
 def test_pushf_under_single_step_does_not_show_tf(mode: str) -> None:
     with Bench(f"pushf\npop {STACK[mode]}\nnop", mode) as b:
@@ -23,12 +25,14 @@ def test_pushf_under_single_step_does_not_show_tf(mode: str) -> None:
         assert b.reg("rax") & 0xFFFF == 2
 
 
+@row(22)
 def test_get_regs_under_single_step_does_not_show_tf() -> None:
     with Bench("nop\nnop") as b:
         b.run(E | S)
         assert b.reg("rflags") & 0x100 == 0
 
 
+@row(91)
 def test_a_guests_own_tf_shows_in_its_pushf() -> None:
     with Bench("pushf\nor qword ptr [rsp], 0x100\npopf\npushf\npop rax\nh: hlt") as b:
         b.gate(1, "h")
@@ -36,6 +40,8 @@ def test_a_guests_own_tf_shows_in_its_pushf() -> None:
         assert b.word(b.reg("rsp") + 16) & 0x100
 
 
+@row(91)
+@row(95)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_guest_that_sets_tf_takes_its_own_db(mode: str) -> None:
     size = {"real": "word", "protected": "dword", "long": "qword"}[mode]
@@ -53,6 +59,8 @@ def test_a_guest_that_sets_tf_takes_its_own_db(mode: str) -> None:
         assert b.vcpu.get_debugregs().dr6 == BS
 
 
+@row(96)
+@row(97)
 @pytest.mark.parametrize("control", [0, E, E | W])
 def test_a_guest_db_stays_the_guests_unless_s_or_h(control: int) -> None:
     with Bench("pushf\nor qword ptr [rsp], 0x100\npopf\nnop\nhlt\nhandler: hlt") as b:
@@ -61,6 +69,7 @@ def test_a_guest_db_stays_the_guests_unless_s_or_h(control: int) -> None:
         assert b.reg("rip") == b["handler"] + 1
 
 
+@row(98)
 def test_a_guest_db_under_use_hw_bp_goes_to_the_host_and_leaves_the_guests_dr6() -> None:
     with Bench("pushf\nor qword ptr [rsp], 0x100\npopf\nnop\nafter: hlt") as b:
         assert b.run(E | H) == DebugExit(1, b["after"], BS, 0x400)
@@ -82,6 +91,8 @@ handler:
 """
 
 
+@row(101)
+@row(102)
 def test_a_guest_breaks_at_its_own_debug_register_once() -> None:
     with Bench(MOV_DR) as b:
         b.gate(1, "handler")
@@ -90,6 +101,8 @@ def test_a_guest_breaks_at_its_own_debug_register_once() -> None:
         assert b.vcpu.get_debugregs() == DebugRegs((b["target"], 0, 0, 0), B(0), 0x402)
 
 
+@row(107)
+@row(139)
 def test_under_use_hw_bp_the_guests_breakpoint_is_inert() -> None:
     with Bench(MOV_DR) as b:
         b.gate(1, "handler")
@@ -97,6 +110,7 @@ def test_under_use_hw_bp_the_guests_breakpoint_is_inert() -> None:
         assert b.reg("rbx") == 0
 
 
+@row(60)
 def test_dropping_use_hw_bp_brings_the_guests_breakpoint_back() -> None:
     with Bench(MOV_DR) as b:
         b.gate(1, "handler")
@@ -106,6 +120,7 @@ def test_dropping_use_hw_bp_brings_the_guests_breakpoint_back() -> None:
         assert b.reg("rbx") == 1
 
 
+@row(138)
 def test_the_guest_reads_its_own_debug_registers_under_use_hw_bp() -> None:
     with Bench("mov rbx, dr0\nmov rcx, dr7\nmov rdx, dr6\nhlt") as b:
         b.vcpu.set_debugregs(DebugRegs((0x1234, 0, 0, 0)))
@@ -114,6 +129,7 @@ def test_the_guest_reads_its_own_debug_registers_under_use_hw_bp() -> None:
         assert (b.reg("rbx"), b.reg("rcx"), b.reg("rdx")) == (0x1234, 0x400, NONE)
 
 
+@row(105)
 def test_a_guests_data_breakpoint_is_delivered_after_the_write() -> None:
     text = """
         lea rax, [rip + value]
@@ -134,6 +150,8 @@ def test_a_guests_data_breakpoint_is_delivered_after_the_write() -> None:
         assert b.vcpu.get_debugregs().dr6 == B(1)
 
 
+@row(115)
+@row(116)
 @pytest.mark.parametrize("mode", MODES)
 def test_inject_db_enters_vector_1_without_touching_dr6(mode: str) -> None:
     with Bench("start: nop\nhlt\nhandler: hlt", mode) as b:
@@ -144,6 +162,8 @@ def test_inject_db_enters_vector_1_without_touching_dr6(mode: str) -> None:
         assert b.vcpu.get_debugregs().dr6 == NONE
 
 
+@row(36)
+@row(117)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_guests_own_int3_can_be_given_back_to_it(mode: str) -> None:
     with Bench("own: int3\nafter: hlt\nhandler: hlt", mode) as b:
@@ -154,6 +174,7 @@ def test_the_guests_own_int3_can_be_given_back_to_it(mode: str) -> None:
         assert b.word(b.reg("rsp"), width) == b["after"]
 
 
+@row(119)
 def test_both_injections_at_once_deliver_only_db() -> None:
     with Bench("nop\nhlt\ndb_handler: mov ebx, 1\nhlt\nbp_handler: mov ebx, 3\nhlt") as b:
         b.gate(1, "db_handler")
@@ -162,6 +183,7 @@ def test_both_injections_at_once_deliver_only_db() -> None:
         assert b.reg("rbx") == 1
 
 
+@row(120)
 def test_a_second_injection_is_ebusy_and_changes_nothing() -> None:
     with Bench("nop") as b:
         b.sgd(ID)
@@ -171,6 +193,8 @@ def test_a_second_injection_is_ebusy_and_changes_nothing() -> None:
         assert isinstance(failure.value, OSError)
 
 
+@row(122)
+@row(124)
 def test_set_regs_drops_a_queued_injection() -> None:
     with Bench("nop") as b:
         b.sgd(ID)
@@ -181,6 +205,7 @@ def test_set_regs_drops_a_queued_injection() -> None:
         )
 
 
+@row(126)
 def test_injecting_db_clears_general_detect() -> None:
     with Bench("nop\nhandler: hlt") as b:
         b.gate(1, "handler")
@@ -189,6 +214,9 @@ def test_injecting_db_clears_general_detect() -> None:
         assert b.vcpu.get_debugregs().dr7 == 0x400
 
 
+@row(208)
+@row(209)
+@row(210)
 @pytest.mark.parametrize(
     "registers",
     [DebugRegs(dr6=1 << 32), DebugRegs(dr7=1 << 32), DebugRegs(flags=1)],
@@ -202,17 +230,20 @@ def test_set_debugregs_refuses_with_einval_and_stores_nothing(registers: DebugRe
         assert b.vcpu.get_debugregs() == DebugRegs()
 
 
+@row(191)
 @pytest.mark.parametrize("bits", [4, 8, 0x100, 0x200000, 0x80000000])
 def test_unknown_control_bits_are_accepted_and_do_nothing(bits: int) -> None:
     with Bench("nop\nhlt") as b:
         assert b.run(bits) == HltExit()
 
 
+@row(7)
 def test_singlestep_without_enable_does_nothing() -> None:
     with Bench("nop\nhlt") as b:
         assert b.run(S) == HltExit()
 
 
+@row(30)
 @pytest.mark.parametrize("mode", MODES)
 def test_int3_goes_to_the_guest_without_use_sw_bp(mode: str) -> None:
     with Bench("int3\nafter: hlt\nhandler: hlt", mode) as b:
@@ -222,6 +253,7 @@ def test_int3_goes_to_the_guest_without_use_sw_bp(mode: str) -> None:
         assert b.word(b.reg("rsp"), width) == b["after"]
 
 
+@row(32)
 def test_int_3_by_two_bytes_is_never_a_debug_exit() -> None:
     with Bench(".byte 0xcd, 3\nafter: hlt\nhandler: mov rbx, [rsp]\nhlt") as b:
         b.gate(3, "handler")
@@ -229,6 +261,7 @@ def test_int_3_by_two_bytes_is_never_a_debug_exit() -> None:
         assert b.reg("rbx") == b["after"]
 
 
+@row(108)
 def test_icebp_goes_to_the_guest_with_no_dr6_bit() -> None:
     with Bench("int1\nafter: hlt\nhandler: mov rbx, [rsp]\nhlt") as b:
         b.gate(1, "handler")
@@ -236,6 +269,7 @@ def test_icebp_goes_to_the_guest_with_no_dr6_bit() -> None:
         assert (b.reg("rbx"), b.vcpu.get_debugregs().dr6) == (b["after"], NONE)
 
 
+@row(178)
 def test_a_step_over_a_fault_runs_the_handler_and_stops_after_the_retried_instruction() -> None:
     text = "bad: ud2\nnext: nop\nhlt\nhandler: add qword ptr [rsp], 2\nnop\niretq"
     with Bench(text) as b:
@@ -243,12 +277,14 @@ def test_a_step_over_a_fault_runs_the_handler_and_stops_after_the_retried_instru
         assert b.run(E | S) == DebugExit(1, b["next"] + 1, BS, 0x400)
 
 
+@row(148)
 def test_a_load_into_ss_shields_the_next_instruction_from_the_step() -> None:
     with Bench("mov ax, 0x10\nmov ss, ax\nnop\nafter: nop") as b:
         b.run(E | S)
         assert b.run(E | S) == DebugExit(1, b["after"], BS, 0x400)
 
 
+@row(161)
 def test_rep_stops_once_per_iteration() -> None:
     with Bench("mov ecx, 3\nlea rdi, [rip + buf]\nagain: rep stosb\nafter: hlt\nbuf: .quad 0") as b:
         b.run(E | S)

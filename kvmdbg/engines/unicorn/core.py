@@ -21,6 +21,7 @@ from ...x86.opcode import (
     IRET,
     MOV_FROM_DR,
     MOV_TO_DR,
+    MOV_TO_SEGMENT,
     PUSHF,
     SYSCALL,
     SYSENTER,
@@ -33,6 +34,8 @@ from .state import NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 _NEVER = (1 << 63) - 1
 _NO_SITE = (1 << 64) - 1
 _MOST_SITES = 512
+_LONGEST = 15
+_SS = 2  # the register's number in ModRM
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
 # A block is decoded only if some byte in it could begin one of these.
@@ -156,6 +159,18 @@ class Core:
         code = self.machine.code(first, after - first)
         decoded = decode.disassemble(code, first, self.state.bits())
         return decoded[-1].address if decoded else first
+
+    def ends_with_mov_ss(self, after: int) -> bool:
+        """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
+        bits = self.state.bits()
+        for size in range(2, _LONGEST + 1):
+            code = self.machine.code(after - size, size)
+            opcode = read_opcode(code, bits)
+            if opcode is None or opcode.code != MOV_TO_SEGMENT or opcode.after >> 3 & 7 != _SS:
+                continue
+            if decode.disassemble(code, after - size, bits)[0].size == size:
+                return True
+        return False
 
     def count(self, insns: int) -> None:
         """Count instructions that the host carried out; negative: take them back."""

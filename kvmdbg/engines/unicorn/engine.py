@@ -148,10 +148,10 @@ class UnicornEngine:
         self._check_open()
         vcpu = self._vcpu
         events = VcpuEvents(
-            interrupt_injected=int(vcpu.irq is not None),
-            interrupt_nr=vcpu.irq or 0,
-            nmi_pending=int(vcpu.nmi_pending),
-            nmi_masked=int(vcpu.nmi_masked),
+            interrupt_injected=int(vcpu.interrupts.irq is not None),
+            interrupt_nr=vcpu.interrupts.irq or 0,
+            nmi_pending=int(vcpu.interrupts.nmi_pending),
+            nmi_masked=int(vcpu.interrupts.nmi_masked),
         )
         pending = vcpu.debug.pending
         if pending is None:
@@ -181,9 +181,10 @@ class UnicornEngine:
                     soft=events.exception_nr in (Vector.BP, Vector.OF),
                 )
             vcpu.debug = guestdebug.replace_pending(vcpu.debug, pending)
-            vcpu.irq = events.interrupt_nr if events.interrupt_injected else None
-            vcpu.nmi_pending = bool(events.nmi_pending or events.nmi_injected)
-            vcpu.nmi_masked = bool(events.nmi_masked)
+            vcpu.interrupts.irq = events.interrupt_nr if events.interrupt_injected else None
+            vcpu.interrupts.nmi_pending = bool(events.nmi_pending)
+            vcpu.interrupts.nmi_injected = bool(events.nmi_injected)
+            vcpu.interrupts.nmi_masked = bool(events.nmi_masked)
 
     # -- debugging ---------------------------------------------------------------------------------
 
@@ -197,7 +198,7 @@ class UnicornEngine:
             flags = guestdebug.rflags_written(vcpu.debug, seen, linear)
             state.d[EFLAGS] = state.d[EFLAGS] & ~TF | flags & TF
             if not vcpu.debug.singlestep:
-                vcpu.forget_returns()
+                vcpu.returns.forget()
             vcpu.arm()
 
     def watch_vectors(self, vectors: Collection[int]) -> None:
@@ -231,9 +232,9 @@ class UnicornEngine:
             and debug.control & _SINGLESTEP
             and debug.pending is None
             and vcpu.transfer is None
-            and vcpu.irq is None
+            and vcpu.interrupts.irq is None
             and vcpu.rf_at is None
-            and not vcpu.nmi_pending
+            and not vcpu.interrupts.nmi_pending
         )
 
     def _run(self, max_instructions: int | None, timeout: float | None) -> Exit:
@@ -280,14 +281,14 @@ class UnicornEngine:
         if not 0 <= vector <= 255:
             raise IoctlError(errno.EINVAL, "KVM_INTERRUPT", f"vector {vector} is not in 0..255")
         with self._owned():
-            if self._vcpu.irq is not None:
+            if self._vcpu.interrupts.irq is not None:
                 raise IoctlError(errno.EEXIST, "KVM_INTERRUPT", "an interrupt is already queued")
-            self._vcpu.irq = vector
+            self._vcpu.interrupts.irq = vector
 
     def nmi(self) -> None:
         """KVM_NMI: queue a non-maskable interrupt."""
         with self._owned():
-            self._vcpu.nmi_pending = True
+            self._vcpu.interrupts.nmi_pending = True
 
     def request_stop(self) -> None:
         """From any thread: end the current (or next) ``run`` with ``IntrExit("request")``."""
@@ -306,7 +307,7 @@ class UnicornEngine:
                 bytes(core.machine.ram),
                 vcpu.debug,
                 core.clock,
-                (vcpu.irq, vcpu.nmi_pending, vcpu.nmi_masked),
+                (vcpu.interrupts.irq, vcpu.interrupts.nmi_pending, vcpu.interrupts.nmi_masked),
                 vcpu.rf_at,
                 (self._state.cr8, self._state.apic_base),
             )
@@ -322,7 +323,9 @@ class UnicornEngine:
             core.machine.flush_translations()
             core.machine.flush_tlb()
             core.w[Word.INSNS] = snapshot.clock
-            vcpu.irq, vcpu.nmi_pending, vcpu.nmi_masked = snapshot.events
+            vcpu.interrupts.irq, vcpu.interrupts.nmi_pending, vcpu.interrupts.nmi_masked = (
+                snapshot.events
+            )
             vcpu.rf_at = snapshot.rf_at
             self._state.cr8, self._state.apic_base = snapshot.hidden
             vcpu.transfer = None

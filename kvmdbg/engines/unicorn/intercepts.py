@@ -49,13 +49,13 @@ def mov_dr(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     )
     if refusal is not None:
         return _refused(vcpu, refusal)
-    trapped = state.linear_pc()
     if writes:
         vcpu.debug = guestdebug.write_dr(vcpu.debug, number, value)
     else:
-        state.q[general] = guestdebug.read_dr(vcpu.debug, number)
+        seen = guestdebug.read_dr(vcpu.debug, number)
+        state.q[general] = seen if wide else seen & MASK32
     exit_ = vcpu.retire(opcode.start + 3)
-    if writes and trapped is not None:
+    if writes:
         vcpu.arm()
     return exit_
 

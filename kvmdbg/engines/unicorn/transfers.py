@@ -11,9 +11,11 @@ device, if any, stands behind a port.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ... import guestdebug
 from ...exits import Exit, InternalErrorExit, IoExit, MmioExit
 from ...x86 import debugreg
 from ...x86.opcode import INS_OUTS, Opcode
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _TF, _BS = int(RFLAGS.TF), debugreg.DR6_BS
 _IN_BIT = 2  # opcode bit 1: clear for IN/INS, set for OUT/OUTS
 _PAGE = 0x1000
+_LOGGED = 8  # old bytes that the store log keeps, if that many are in RAM
 _MOST_TRIES = 40
 _OUTSIDE = InternalErrorExit(1, b"", "an access outside RAM, to be tried again")
 _RDI, _ES_BASE = 7, (184 + 8) // 8
@@ -143,9 +146,7 @@ def _ins_target(vcpu: Vcpu, opcode: Opcode) -> tuple[int, bytes] | None:
         return None
     state, machine = vcpu.state, vcpu.core.machine
     bits = state.bits()
-    short = 0x67 in opcode.prefixes
-    width = {64: 32 if short else 64, 32: 16 if short else 32, 16: 32 if short else 16}[bits]
-    linear = state.q[_RDI] & (1 << width) - 1
+    linear = state.q[_RDI] & (1 << opcode.address_bits(bits)) - 1
     if bits != 64:
         linear = linear + state.q[_ES_BASE] & MASK32
     page = machine.physical_page(linear)
@@ -205,10 +206,20 @@ def mmio(vcpu: Vcpu, answers: list[tuple[int, bytes]] | None = None) -> Exit | N
             scratch.take_back()
             where, width = reads[len(given)]
             return _wait(vcpu, Transfer(at, MmioExit(where, bytes(width), False), answers=given))
+    if exit_ is None:
+        _write_back_flags(vcpu)
     if exit_ is not None or not stores:
         return exit_ if exit_ is not None or not trap else vcpu.raise_db(_BS)
     done = Transfer(vcpu.state.linear_pc(), stores[0], retired=True, trap=trap, stores=stores)
     return _next_store(vcpu, done)
+
+
+def _write_back_flags(vcpu: Vcpu) -> None:
+    """KVM's emulator writes RFLAGS back: a host's TF stays only where it was armed (spec 5.4)."""
+    state = vcpu.state
+    flags = guestdebug.rflags_read(vcpu.debug, state.d[EFLAGS])
+    flags = guestdebug.rflags_written(vcpu.debug, flags, state.linear_pc())
+    state.d[EFLAGS] = state.d[EFLAGS] & ~_TF | flags & _TF
 
 
 def _next_store(vcpu: Vcpu, transfer: Transfer) -> Exit:
@@ -226,6 +237,7 @@ class _Scratch:
         self.hooks: list[int] = []
         self.before = self.core.machine.uc.context_save()
         self.clock = self.core.clock
+        self.tail = bytes(self.core.machine.ram[-_LOGGED:])
 
     def __enter__(self) -> _Scratch:
         for kind in (library.HOOK_MEM_WRITE, library.HOOK_MEM_READ):
@@ -275,14 +287,16 @@ class _Scratch:
     def transfers(self) -> tuple[list[tuple[int, int]], list[MmioExit]]:
         """MMIO reads and writes of the last try, in order."""
         reads, stores = [], []
-        for address, size, kind, value, _ in self._entries():
-            if address & ~(_PAGE - 1) not in self.pages:
-                continue
-            if kind == library.MEM_WRITE:
-                data = (value & (1 << 64) - 1).to_bytes(8, "little")[:size]
-                stores.append(MmioExit(address, data, True))
-            else:
-                reads.append((address, size))
+        for start, length, kind, value, _ in self._entries():
+            data = (value & (1 << 64) - 1).to_bytes(8, "little")
+            for address, size in _pieces(start, length):
+                if address & ~(_PAGE - 1) not in self.pages:
+                    continue  # the part of the access that lies in RAM
+                if kind == library.MEM_WRITE:
+                    offset = address - start
+                    stores.append(MmioExit(address, data[offset : offset + size], True))
+                else:
+                    reads.append((address, size))
         return reads, stores
 
     def _entries(self) -> list[tuple[int, int, int, int, int]]:
@@ -298,8 +312,20 @@ class _Scratch:
         core.machine.uc.context_restore(self.before)
         core.w[Word.INSNS] = self.clock
         for address, size, kind, _, old in reversed(self._entries()):
-            if kind == library.MEM_WRITE and address + size <= core.machine.ram_size:
-                core.write_memory(address, old.to_bytes(8, "little")[:size])
+            over = address + _LOGGED - core.machine.ram_size  # the log holds no old bytes then
+            if kind != library.MEM_WRITE or over >= _LOGGED:
+                continue
+            was = old.to_bytes(_LOGGED, "little") if over <= 0 else self.tail[over:]
+            core.write_memory(address, was[:size])
+
+
+def _pieces(address: int, size: int) -> Iterator[tuple[int, int]]:
+    """An access cut where it crosses into the next page, as KVM cuts it."""
+    end = address + size
+    while address < end:
+        piece = min(end, (address | _PAGE - 1) + 1) - address
+        yield address, piece
+        address += piece
 
 
 # -- PUSHF -----------------------------------------------------------------------------------------

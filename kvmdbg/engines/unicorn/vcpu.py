@@ -13,7 +13,6 @@ one instruction (``Vcpu.one``), and only the guest's may be seen by the guest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ... import guestdebug
@@ -21,7 +20,7 @@ from ...exits import DebugExit, ExceptionExit, Exit, HltExit, InternalErrorExit,
 from ...guestdebug import DebugState, Owner, PendingException
 from ...x86 import debugreg, delivery
 from ...x86.delivery import Event, EventKind
-from ...x86.opcode import IRET, POPF, SYSRET, Opcode, read_opcode
+from ...x86.opcode import INT_N, IRET, POPF, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
 from . import intercepts, transfers
@@ -30,6 +29,7 @@ from .core import Core
 from .library import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 from .native import Why, Word
 from .state import CONDITION_CODES, CR, EFLAGS, ERROR_CODE, HF_INHIBIT_IRQ, HFLAGS, IS_INT, RIP, RSP
+from .waiting import Interrupts, SteppedReturns
 
 if TYPE_CHECKING:
     from .transfers import Transfer
@@ -42,6 +42,7 @@ _BS = debugreg.DR6_BS
 _INT3_BYTE = 0xCC
 _STI_BYTE = b"\xfb"
 _INT1_BYTE = 0xF1
+_RCX = 1
 
 
 class Vcpu:
@@ -53,9 +54,7 @@ class Vcpu:
         self.read = read
         self.debug = DebugState()
         self.transfer: Transfer | None = None  # an IN, OUT or MMIO waiting for the host
-        self.irq: int | None = None
-        self.nmi_pending = False
-        self.nmi_masked = False
+        self.interrupts = Interrupts()
         self.vectors: frozenset[int] = frozenset()
         self.trail: tuple[delivery.Step, ...] = ()
         """How the last event was delivered, or why it could not be."""
@@ -66,7 +65,9 @@ class Vcpu:
         self.held = 0
         """B bits of data breakpoints that MOV SS met: reported one instruction later."""
         self._passed_vector: int | None = None
-        self._returns: list[int] = []  # RSPs at which a stepped IRET regains the host's TF
+        self._cr2 = 0  # before the run at hand: a page fault that does not come does not change it
+        self._bp_exit = (-1, 0, -1)  # the last #BP taken by the host: linear RIP, size, clock
+        self.returns = SteppedReturns()
         self.arming = Arming(core, self.debug)
 
     def arm(self) -> None:
@@ -82,7 +83,7 @@ class Vcpu:
         w, d = core.w, self.state.d
         if w[Word.WHY] != Why.INTR or w[Word.VECTOR] != 1 or w[Word.WATCH_HIT] or d[IS_INT]:
             return None
-        if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF or self._returns:
+        if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF or self.returns:
             self._trapped()
         return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self.arming.dr7)
 
@@ -101,8 +102,9 @@ class Vcpu:
         """Run guest instructions until something happens, and say what it was."""
         state = self.state
         self._strip_rf()
-        ours = (self.one or self._waits_for_window()) and not state.d[EFLAGS] & TF
+        ours = (self.one or self._window_awaited()) and not state.d[EFLAGS] & TF
         self.one = False
+        self._cr2 = state.q[CR + 2]
         if ours:
             return self._enter_one()
         error = self.core.enter(single=bool(state.d[EFLAGS] & TF))
@@ -151,6 +153,8 @@ class Vcpu:
             return None  # limit, deadline or request: the engine's business
         if error:
             return InternalErrorExit(1, self.code(), f"Unicorn stopped with error {error}")
+        if self.state.d[EFLAGS] & TF and guestdebug.owner_of_db(self.debug) is Owner.GUEST:
+            self.queue(PendingException(Vector.DB, payload=_BS))  # the guest's own step over HLT
         return HltExit()
 
     # -- stops -------------------------------------------------------------------------------------
@@ -164,13 +168,28 @@ class Vcpu:
         return read_opcode(self.code(), self.state.bits())
 
     def _watched_access(self) -> Exit | None:
-        """The last instruction touched watched bytes; after MOV SS that waits for the next one."""
-        if self.in_mov_ss_shadow():
+        """The last instruction touched watched bytes; after MOV SS that waits for the next one.
+
+        The last element of a REP waits as well: Unicorn comes back to the REP once more, with a
+        count of 0, only to leave it.
+        """
+        if self.in_mov_ss_shadow() or self._leaves_rep():
             self.held |= self.core.w[Word.WATCH_HIT]
             self.core.pass_site(self.state.linear_pc())
             self.one = True
             return None
+        self._after_instruction()
         return self.raise_db(self.take_hits())
+
+    def _leaves_rep(self) -> bool:
+        """CS:RIP is at the REP that was just executed, and no element is left."""
+        pc = self.state.linear_pc()
+        if self.core.w[Word.INSN_PC] != pc:
+            return False
+        opcode = self.opcode()
+        if opcode is None or not opcode.is_rep_string:
+            return False
+        return not self.state.q[_RCX] & (1 << opcode.address_bits(self.state.bits())) - 1
 
     def take_hits(self) -> int:
         """B bits of the data breakpoints to be reported now."""
@@ -180,11 +199,13 @@ class Vcpu:
     def in_mov_ss_shadow(self) -> bool:
         """The last instruction was MOV SS or POP SS, not STI, which shields interrupts only.
 
-        Unicorn has one bit for both; STI is one byte, FB, in front of CS:RIP.
+        Unicorn has one bit for both. STI is one byte, FB, in front of CS:RIP, which may also be the
+        end of a MOV SS.
         """
         if not self.state.d[HFLAGS] & HF_INHIBIT_IRQ:
             return False
-        return self.core.machine.code(self.state.linear_pc() - 1, 1) != _STI_BYTE
+        pc = self.state.linear_pc()
+        return self.core.machine.code(pc - 1, 1) != _STI_BYTE or self.core.ends_with_mov_ss(pc)
 
     def _site(self) -> Exit | None:
         """In front of an instruction that somebody wanted to see first."""
@@ -197,16 +218,17 @@ class Vcpu:
         code = opcode.code if opcode is not None else -1
         if opcode is not None and code in intercepts.TABLE:
             return intercepts.TABLE[code](self, opcode)
-        if code != IRET and code not in self.core.extra:  # IRET: for the RF that it loads
+        if code == IRET:
+            self.returns.met_iret(pc, self.state.q[RSP])  # stays hooked, for the RF it loads too
+        elif code not in self.core.extra:
             self.core.forget_site(pc)
         self.core.pass_site(pc)
         self.one = True
         return None
 
     def raise_db(self, causes: int) -> Exit | None:
-        """A #DB: to the host as an exit, or into the slot for the guest."""
+        """A #DB at CS:RIP: to the host as an exit, or into the slot for the guest."""
         pc = self.state.linear_pc()
-        self._after_instruction()
         if guestdebug.owner_of_db(self.debug) is Owner.HOST:
             return guestdebug.db_exit(self.debug, pc, causes)
         self.queue(PendingException(Vector.DB, payload=causes))
@@ -237,10 +259,24 @@ class Vcpu:
         pc = self.state.linear_pc()
         self.core.uncount_from(pc)
         self._restore_flags(pc)
+        causes = self._breaks_before_fetch(pc)
+        if causes:
+            self.state.q[CR + 2] = self._cr2
+            return self.raise_db(causes)
         if self._stops_at(vector, pc):
             return ExceptionExit(vector, code or 0, pc, software=False)
         address = cr2 if vector == Vector.PF else None
         return self._deliver(Event(vector, EventKind.FAULT, code, address))
+
+    def _breaks_before_fetch(self, pc: int) -> int:
+        """B bits of execution breakpoints on an instruction that could not even be fetched.
+
+        No site stops there, because nothing was translated; a code breakpoint comes before the
+        fault of its fetch (SDM vol. 3, table 6-2).
+        """
+        if self.rf_at == pc or self.in_mov_ss_shadow():
+            return 0
+        return guestdebug.exec_causes(self.debug, pc)
 
     def _restore_flags(self, pc: int) -> None:
         """Under the monitor a fault loses the condition codes; it kept them (native.monitor)."""
@@ -257,6 +293,7 @@ class Vcpu:
         by_cc = opcode == _INT3_BYTE
         if by_cc and guestdebug.owner_of_bp(self.debug) is Owner.HOST:
             self._step_back(size)
+            self._bp_exit = (start, size, self.core.clock)
             return guestdebug.bp_exit(start)
         if self._stops_at(vector, start):
             self._step_back(size)
@@ -285,7 +322,11 @@ class Vcpu:
         return True
 
     def _invalid_opcode(self) -> Exit | None:
+        """#UD by Unicorn: also INT1, which it does not know, and INT 6, which it takes for #UD."""
         opcode = self.opcode()
+        if opcode is not None and opcode.code == INT_N and opcode.after == Vector.UD:
+            self.state.q[RIP] = self.state.next_rip(opcode.end + 1)
+            return self._software(Vector.UD)
         if opcode is not None and opcode.code == _INT1_BYTE and 0xF0 not in opcode.prefixes:
             return intercepts.int1(self, opcode)
         return self.fault(Vector.UD)
@@ -295,6 +336,9 @@ class Vcpu:
         self.core.uncount_from(pc)
         self._restore_flags(pc)
         if error == UC_ERR_FETCH_UNMAPPED:
+            causes = self._breaks_before_fetch(pc)
+            if causes:
+                return self.raise_db(causes)
             address = self.core.w[Word.BAD_ADDRESS]
             return InternalErrorExit(1, b"", f"instruction fetch from {address:#x}, outside RAM")
         return transfers.mmio(self)
@@ -306,38 +350,31 @@ class Vcpu:
         if self.debug.pending is not None:
             pending, self.debug = guestdebug.take_pending(self.debug)
             self.arm()
-            if pending is not None:
-                return self._deliver_queued(pending)
-        if self._nmi_waits() and not self._in_shadow():
-            self.nmi_pending, self.nmi_masked = False, True
-            return self._deliver(Event(Vector.NMI, EventKind.NMI))
-        if self.irq is not None and self._window_open():
-            vector, self.irq = self.irq, None
-            return self._deliver(Event(vector, EventKind.EXTERNAL))
-        return None
+            exit_ = self._deliver_queued(pending) if pending is not None else None
+            if exit_ is not None:
+                return exit_
+        event = self.interrupts.take(
+            blocked=guestdebug.blocks_interrupts(self.debug),
+            shadow=bool(self.state.d[HFLAGS] & HF_INHIBIT_IRQ),
+            enabled=bool(self.state.d[EFLAGS] & IF),
+        )
+        return self._deliver(event) if event is not None else None
+
+    def _window_awaited(self) -> bool:
+        """An event is held up: look again after every instruction."""
+        return self.interrupts.wait(guestdebug.blocks_interrupts(self.debug))
 
     def _deliver_queued(self, pending: PendingException) -> Exit | None:
         if not pending.soft:
             return self._deliver(Event(pending.vector, EventKind.FAULT, pending.error_code))
         rip = self.state.q[RIP]
+        at, size, clock = self._bp_exit
         if self.code()[:1] == bytes([_INT3_BYTE]):
             self.state.q[RIP] += 1  # a re-injected #BP returns behind the INT3 (spec 7)
+        elif (at, clock) == (self.state.linear_pc(), self.core.clock):
+            self.state.q[RIP] += size  # and behind its prefixes, or where the host took it away
         kind = EventKind.SOFTWARE_EXCEPTION
         return self._deliver(Event(pending.vector, kind, instruction_rip=rip))
-
-    def _in_shadow(self) -> bool:
-        return bool(self.state.d[HFLAGS] & HF_INHIBIT_IRQ)
-
-    def _window_open(self) -> bool:
-        return bool(self.state.d[EFLAGS] & IF) and not self._in_shadow()
-
-    def _waits_for_window(self) -> bool:
-        """An event is blocked: look again after every instruction."""
-        return self.irq is not None or self._nmi_waits()
-
-    def _nmi_waits(self) -> bool:
-        blocked = self.nmi_masked or guestdebug.blocks_interrupts(self.debug)
-        return self.nmi_pending and not blocked
 
     def _deliver(self, event: Event) -> Exit | None:
         """Take an event through the guest's own tables."""
@@ -346,6 +383,8 @@ class Vcpu:
         stepping = self.debug.singlestep and bool(regs.rflags & TF)
         if guestdebug.hides_tf(self.debug):
             regs = regs._replace(rflags=regs.rflags & ~TF)
+        if self.rf_at is not None and self.rf_at == state.linear_pc():
+            regs = regs._replace(rflags=regs.rflags | RF)  # RF at this boundary is pushed with it
         outcome = delivery.deliver(event, regs, state.sregs(), self.read)
         self.trail = outcome.trail
         state.q[CR + 2] = outcome.sregs.cr2
@@ -355,7 +394,7 @@ class Vcpu:
         for address, data in outcome.writes:
             self.core.write_memory(address, data)
         if stepping:
-            self._return_stepping(regs.rsp)
+            self.returns.entered(regs.rsp, outcome.regs.rsp)
         state.set_regs(outcome.regs)
         state.enter_handler(outcome.sregs)
         self.rf_at = None
@@ -367,19 +406,6 @@ class Vcpu:
         held, self.held = self.held, 0
         return held
 
-    def _return_stepping(self, rsp: int) -> None:
-        """The handler of a stepped instruction runs free; its IRET gives the host its TF back.
-
-        On hardware the TF image in the frame does that. Ours hides TF from the guest, so it is
-        remembered here instead.
-        """
-        self._returns.append(rsp)
-        del self._returns[:-64]
-
-    def forget_returns(self) -> None:
-        """Host single-stepping ended: no IRET regains TF any more."""
-        self._returns.clear()
-
     def _after_instruction(self) -> None:
         """An instruction completed: RF shields the next one iff IRET just loaded it.
 
@@ -389,8 +415,8 @@ class Vcpu:
             opcode = self.opcode() if self.rf_at == self.state.linear_pc() else None
             self.rf_at = self.rf_at if opcode is not None and opcode.is_rep_string else None
         self._strip_rf()
-        if self._returns and self.debug.singlestep and self.state.q[RSP] == self._returns[-1]:
-            self._returns.pop()
+        stepping = self.returns and self.debug.singlestep
+        if stepping and self.returns.regained(self.core.w[Word.LAST_PC], self.state.q[RSP]):
             self.state.d[EFLAGS] |= TF
 
     def _strip_rf(self) -> None:
@@ -420,7 +446,3 @@ class Vcpu:
         """Replace the debug state and re-arm."""
         self.debug = debug
         self.arm()
-
-    def set_profile(self, profile: guestdebug.Profile) -> None:
-        """Follow another backend's choices."""
-        self.debug = replace(self.debug, profile=profile)

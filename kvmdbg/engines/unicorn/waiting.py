@@ -1,0 +1,82 @@
+"""Interrupts that wait for the guest, and steps that wait for an IRET.
+
+Two small memories of the vCPU. Must not know: how an event is delivered.
+"""
+
+from __future__ import annotations
+
+from ...x86.delivery import Event, EventKind
+from ...x86.vectors import Vector
+
+_MOST_RETURNS = 64
+
+
+class Interrupts:
+    """What KVM_INTERRUPT, KVM_NMI and KVM_SET_VCPU_EVENTS have queued."""
+
+    def __init__(self) -> None:
+        self.irq: int | None = None
+        self.nmi_pending = False
+        self.nmi_masked = False
+        self.nmi_injected = False
+        """An NMI that the host gives back: nothing holds it up."""
+
+    def wait(self, blocked: bool) -> bool:
+        """Something may become deliverable at the next instruction; ``blocked`` is BLOCKIRQ."""
+        return self.irq is not None or self._nmi(blocked)
+
+    def _nmi(self, blocked: bool) -> bool:
+        return self.nmi_pending and not self.nmi_masked and not blocked
+
+    def take(self, *, blocked: bool, shadow: bool, enabled: bool) -> Event | None:
+        """The event to deliver now: NMI before IRQ; ``enabled`` is RFLAGS.IF."""
+        if self.nmi_injected or (self._nmi(blocked) and not shadow):
+            self.nmi_pending = self.nmi_pending and self.nmi_injected
+            self.nmi_injected, self.nmi_masked = False, True
+            return Event(Vector.NMI, EventKind.NMI)
+        if self.irq is None or shadow or not enabled:
+            return None
+        vector, self.irq = self.irq, None
+        return Event(vector, EventKind.EXTERNAL)
+
+
+class SteppedReturns:
+    """The handler of a stepped instruction runs free; its IRET gives the host its TF back.
+
+    On hardware the TF image in the frame does that. Ours hides TF from the guest, so it is
+    remembered here instead.
+    """
+
+    def __init__(self) -> None:
+        self._frames: list[tuple[int, int]] = []  # RSP before the event, and at its frame
+        self._iret = (-1, 0)  # the last IRET that was met: linear RIP, and RSP in front of it
+
+    def __bool__(self) -> bool:
+        return bool(self._frames)
+
+    def met_iret(self, pc: int, rsp: int) -> None:
+        """The guest is about to execute an IRET."""
+        self._iret = (pc, rsp)
+
+    def entered(self, rsp: int, frame: int) -> None:
+        """A stepped instruction led into a handler."""
+        self._frames.append((rsp, frame))
+        del self._frames[:-_MOST_RETURNS]
+
+    def regained(self, last_pc: int, rsp: int) -> bool:
+        """The last instruction was the IRET of that handler.
+
+        The handler may have copied its frame (then the old RSP is back) or changed the RSP in it.
+        """
+        at, before_iret = self._iret
+        if not self._frames or at != last_pc:
+            return False
+        before, frame = self._frames[-1]
+        if rsp != before and not frame <= before_iret <= frame + 8:  # 8: an error code
+            return False
+        self._frames.pop()
+        return True
+
+    def forget(self) -> None:
+        """Host single-stepping ended."""
+        self._frames.clear()
