@@ -9,6 +9,7 @@ Must not know: engines, memory, or who asks.
 from __future__ import annotations
 
 from enum import Enum, IntFlag
+from functools import lru_cache
 from typing import NamedTuple
 
 MASK64 = 0xFFFF_FFFF_FFFF_FFFF
@@ -84,6 +85,9 @@ class EFER(IntFlag):
     NXE = 1 << 11
 
 
+_PE, _LMA = int(CR0.PE), int(EFER.LMA)  # arithmetic on an IntFlag costs a microsecond
+
+
 class Regs(NamedTuple):
     """General registers, RIP and RFLAGS: ``struct kvm_regs``, 64-bit unsigned each."""
 
@@ -145,14 +149,15 @@ class Segment(NamedTuple):
             | self.g << 23
         )
 
-    @classmethod
-    def from_access(cls, selector: int, base: int, limit: int, access: int) -> Segment:
+    @staticmethod
+    @lru_cache(1024)  # a guest has a few, and every snapshot asks for eight
+    def from_access(selector: int, base: int, limit: int, access: int) -> Segment:
         """Build one from attribute bits laid out as in a descriptor's high dword.
 
         >>> Segment.from_access(8, 0, 0xFFFFFFFF, 0xAF9B00).l
         1
         """
-        return cls(
+        return Segment(
             base=base,
             limit=limit,
             selector=selector,
@@ -217,9 +222,9 @@ class Sregs(NamedTuple):
     @property
     def mode(self) -> CpuMode:
         """The mode in which the next instruction is decoded."""
-        if not self.cr0 & CR0.PE:
+        if not self.cr0 & _PE:
             return CpuMode.REAL
-        if self.efer & EFER.LMA:
+        if self.efer & _LMA:
             if self.cs.l:
                 return CpuMode.LONG
             return CpuMode.COMPAT_32 if self.cs.db else CpuMode.COMPAT_16
@@ -228,7 +233,7 @@ class Sregs(NamedTuple):
     @property
     def cpl(self) -> int:
         """Current privilege level: SS.DPL, 0 in real mode."""
-        return self.ss.dpl if self.cr0 & CR0.PE else 0
+        return self.ss.dpl if self.cr0 & _PE else 0
 
 
 def linear_pc(rip: int, sregs: Sregs) -> int:

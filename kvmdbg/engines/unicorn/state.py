@@ -53,6 +53,8 @@ HF_PE, HF_LMA, HF_CS64, HF_OSFXSR, HF_SMAP = 1 << 7, 1 << 14, 1 << 15, 1 << 22, 
 _HF_KEPT = 0x7F << 19  # SMM, SVME and their like: never set here, never cleared here
 
 _ORDER = ("es", "cs", "ss", "ds", "fs", "gs")
+_PE, _MP_EM_TS = int(CR0.PE), int(CR0.MP | CR0.EM | CR0.TS)
+_OSFXSR, _SMAP, _LMA = int(CR4.OSFXSR), int(CR4.SMAP), int(EFER.LMA)
 _ATTRIBUTES = 0x00F0FF00
 _BUSY = 2 << 8
 NO_EXCEPTION = MASK32
@@ -211,11 +213,11 @@ def hidden_flags(sregs: Sregs, old: int) -> int:
     mode = sregs.mode
     flags = old & _HF_KEPT & ~(HF_OSFXSR | HF_SMAP) | old & HF_INHIBIT_IRQ
     flags |= sregs.cpl & HF_CPL
-    flags |= HF_PE if sregs.cr0 & CR0.PE else 0
-    flags |= (sregs.cr0 & (CR0.MP | CR0.EM | CR0.TS)) << 8
-    flags |= HF_OSFXSR if sregs.cr4 & CR4.OSFXSR else 0
-    flags |= HF_SMAP if sregs.cr4 & CR4.SMAP else 0
-    flags |= HF_LMA if sregs.efer & EFER.LMA else 0
+    flags |= HF_PE if sregs.cr0 & _PE else 0
+    flags |= (sregs.cr0 & _MP_EM_TS) << 8
+    flags |= HF_OSFXSR if sregs.cr4 & _OSFXSR else 0
+    flags |= HF_SMAP if sregs.cr4 & _SMAP else 0
+    flags |= HF_LMA if sregs.efer & _LMA else 0
     if mode is CpuMode.LONG:
         return flags | HF_CS32 | HF_SS32 | HF_CS64
     flags |= HF_CS32 if sregs.cs.db else 0
