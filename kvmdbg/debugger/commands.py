@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from ..engines.interrupts import HeldSigint
 from ..errors import BadInput, UnknownName, VmBusy, VmInterrupted
-from ..exits import IntrExit, ShutdownExit
+from ..exits import Exit, IntrExit, ShutdownExit
+from .explain import Explanation
 from .guest import Guest
 from .handlers import why_shutdown
 from .limits import Limits
@@ -20,6 +21,7 @@ from .running import Runner
 from .stepping import HOWS, Stepper
 from .stop import Stop
 from .suggest import did_you_mean
+from .why import why
 
 
 class Commands:
@@ -56,6 +58,21 @@ class Commands:
         if how == "out":
             return self._stepper.out()
         return self._stepper.over(count) if how == "over" else self._stepper.into(count)
+
+    def enter(self, max_instructions: int | None, timeout: float | None) -> Exit:
+        """See ``Vm.enter``."""
+        limits = Limits(self._engine, max_instructions, timeout)
+        self._running_in = threading.get_ident()
+        try:
+            with HeldSigint():
+                return self._runner.enter_by_hand(limits)
+        except KeyboardInterrupt as interrupt:
+            place = self._guest.place(self._guest.pc())
+            raise VmInterrupted(
+                f"guest stopped at {place}; the VM is intact: %vm exit, %step or %vm run goes on"
+            ) from interrupt
+        finally:
+            self._running_in = None
 
     @property
     def busy(self) -> bool:
@@ -95,6 +112,13 @@ class Commands:
         why = why_shutdown(self._guest)
         self._runner.rearm()
         return outcome._replace(reasons=(why,)) if why else outcome
+
+    def why(self, last: Exit | None) -> Explanation:
+        """See ``Vm.why``."""
+        try:
+            return why(self._guest, self._reporter.last, last)
+        finally:
+            self._runner.rearm()
 
     def _interrupted(self) -> Outcome:
         """An engine that raises KeyboardInterrupt itself has already left the guest."""

@@ -233,6 +233,27 @@ class Entrance:
         self.record(exit)
         return exit
 
+    def set_by_hand(self, control: int, debugreg: tuple[int, ...]) -> None:
+        """KVM_SET_GUEST_DEBUG as the user gives it; what the user injects is not owed any more."""
+        self.engine.set_guest_debug(control, debugreg)
+        self.control, self.debugreg = control, debugreg
+        if control & (INJECT_DB | INJECT_BP):
+            self._owed = None
+
+    def enter_by_hand(self, limits: Limits) -> Exit:
+        """KVM_RUN, once, with what was set last.
+
+        The table's INT3s are in memory only while the host takes #BP: the guest would otherwise
+        run into bytes that are not its own.
+        """
+        if self.control & ENABLE and self.control & USE_SW_BP:
+            self.plant()
+        else:
+            self.guest.planter.sync(set())
+        exit = self.engine.run(*limits.left)
+        self.record(exit)
+        return exit
+
     def record(self, exit: Exit) -> None:
         """A row of the timeline."""
         if isinstance(exit, DebugExit | ExceptionExit):

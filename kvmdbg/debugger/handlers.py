@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engines import Capability
-from ..exits import ExceptionExit
+from ..engines import Capability, Engine
+from ..exits import ExceptionExit, Exit, IoExit, MmioExit
 from ..uapi import GuestDbg
 from ..x86.delivery import Delivered, Event, EventKind, Step, TripleFault, deliver
-from ..x86.registers import linear_pc
+from ..x86.registers import Regs, Sregs, linear_pc
 from ..x86.vectors import name as vector_name
 from .guest import Guest
 
 EVERY_VECTOR = frozenset(range(256))
+_ACCESSES = 8
+"""An instruction tried again may access so many devices; each answers with ones."""
 
 
 def handler_of(
@@ -46,18 +48,59 @@ def why_shutdown(guest: Guest) -> str | None:
     A shutdown exit only says that it happened. The registers stand at the last fault, so the
     instruction is tried once more, on a state that is put back afterwards.
     """
-    engine = guest.engine
-    if Capability.VECTOR_STOP not in engine.capabilities:
-        return None
-    state = engine.snapshot()
-    engine.watch_vectors(EVERY_VECTOR)
-    engine.set_guest_debug(int(GuestDbg.ENABLE | GuestDbg.SINGLESTEP))
-    exit = engine.run()
-    engine.restore(state)
-    if not isinstance(exit, ExceptionExit):
+    exit, _ = tried_again(guest)
+    if exit is None:
         return None
     outcome = _tried(guest, exit.exception, exit.software, exit.error_code)
     return _told(outcome.trail) if isinstance(outcome, TripleFault) else None
+
+
+def tried_again(
+    guest: Guest, regs: Regs | None = None, sregs: Sregs | None = None
+) -> tuple[ExceptionExit | None, int]:
+    """What the instruction at hand raises, and CR2 then; the guest stays as it is.
+
+    ``regs`` and ``sregs`` are the moment that is meant, by default the present one. The caller sets
+    again which vectors the engine watches.
+    """
+    engine = guest.engine
+    if Capability.VECTOR_STOP not in engine.capabilities:
+        return None, 0
+    state = engine.snapshot()
+    try:
+        for address, byte in guest.planter.originals.items():
+            engine.write_memory(address, bytes([byte]))
+        if regs is not None and sregs is not None:
+            engine.set_sregs(sregs)
+            engine.set_regs(regs)
+        return _exception(engine)
+    finally:
+        engine.restore(state)
+
+
+def _exception(engine: Engine) -> tuple[ExceptionExit | None, int]:
+    """One step that ends where an exception or INT n would be taken."""
+    engine.watch_vectors(EVERY_VECTOR)
+    engine.set_guest_debug(int(GuestDbg.ENABLE | GuestDbg.SINGLESTEP))
+    exit = _one(engine)
+    cr2 = engine.get_sregs().cr2
+    if not isinstance(exit, ExceptionExit):
+        return None, cr2
+    engine.watch_vectors(frozenset())
+    _one(engine)  # takes the vector: else the engine would not stop at it the next time
+    return exit, cr2
+
+
+def _one(engine: Engine) -> Exit:
+    """At most one instruction, with what it reads where there is no RAM."""
+    exit = engine.run(1)
+    for _ in range(_ACCESSES):
+        if not isinstance(exit, IoExit | MmioExit):
+            break
+        if exit.direction == "in" if isinstance(exit, IoExit) else not exit.is_write:
+            engine.complete_io(b"\xff" * len(exit.data))
+        exit = engine.run(1)
+    return exit
 
 
 def _told(trail: Sequence[Step]) -> str:

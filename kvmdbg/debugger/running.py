@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..engines.interrupts import HeldSigint
-from ..exits import DebugExit, Exit, IntrExit, IoExit, MmioExit
+from ..exits import DebugExit, ExceptionExit, Exit, IntrExit, IoExit, MmioExit
 from ..x86.debugreg import DR6_BS
 from ..x86.registers import RFLAGS
 from . import causes
@@ -52,6 +52,14 @@ class Runner:
         """End the command that is under way. From any thread."""
         self._judge.requested = True
         self._engine.request_stop()
+
+    def enter_by_hand(self, limits: Limits) -> Exit:
+        """KVM_RUN, once, for the user: nobody judges the exit, nothing is counted."""
+        exit = self.entrance.enter_by_hand(limits)
+        self._judge.start_over()
+        if isinstance(exit, ExceptionExit):
+            self._judge.here, self._judge.raised = exit.pc, exit
+        return exit
 
     # Commands
 

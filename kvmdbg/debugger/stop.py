@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from ..errors import BadInput
 from ..exits import Exit
+from ..uapi import GuestDbg
 from ..x86.decode import Instruction
 from ..x86.registers import CpuMode, DebugRegs, Regs, Sregs
 
@@ -45,6 +47,20 @@ class GuestDebugSetting(NamedTuple):
 
     control: int = 0
     debugreg: tuple[int, ...] = (0,) * 8
+
+    @property
+    def effective(self) -> tuple[int, ...] | None:
+        """``debugreg`` where it is in effect (ENABLE and USE_HW_BP); None: the guest's own are."""
+        owned = GuestDbg.ENABLE | GuestDbg.USE_HW_BP
+        return self.debugreg if self.control & owned == owned else None
+
+
+def check_setting(control: int, debugreg: tuple[int, ...]) -> None:
+    """BadInput unless the numbers fit into ``struct kvm_guest_debug``."""
+    if not isinstance(control, int) or not 0 <= control < 1 << 32:
+        raise BadInput(f"control is a 32-bit number made of GuestDbg flags, not {control!r}")
+    if len(debugreg) != 8 or not all(0 <= value < 1 << 64 for value in debugreg):
+        raise BadInput("debugreg is eight 64-bit numbers; [0..3] and [7] count")
 
 
 class MemoryChange(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Final
 
 from ..engines import Engine, open_engine
 from ..errors import BadInput, UnknownName, VmClosed
+from ..exits import Exit
 from ..history.timeline import Timeline
 from ..machine.layout import gate
 from ..machine.ports import PortBus, TextConsole
@@ -23,11 +24,12 @@ from .booting import boot, check_mode, check_ram, table_base, table_mode
 from .breakpoints import Breakpoint, BreakpointTable
 from .commands import Commands
 from .entering import Entrance
+from .explain import Explanation
 from .guest import Guest
 from .memory import PhysicalMemory
 from .reporting import Reporter
 from .running import Runner
-from .stop import Stop
+from .stop import GuestDebugSetting, Stop, check_setting
 from .suggest import did_you_mean
 
 _ENTRIES: Final = ("start", "_start")
@@ -227,6 +229,46 @@ class Vm:
         """End the step or run that is under way; from any thread."""
         if not self._closed:
             self._runner.request_stop()
+
+    # The ioctl line by hand
+
+    def debug(
+        self, control: int | None = None, debugreg: tuple[int, ...] = (0,) * 8
+    ) -> GuestDebugSetting:
+        """KVM_SET_GUEST_DEBUG as given; without arguments only what was set last, by whomever.
+
+        The debugger gives its own setting at the next :meth:`step` or :meth:`cont`. Raises
+        BadInput, and IoctlError EBUSY for an injection while an exception is pending.
+        """
+        self._check()
+        if control is not None:
+            check_setting(control, debugreg)
+            self._runner.entrance.set_by_hand(int(control), tuple(debugreg))
+        return self._runner.entrance.setting
+
+    def enter(self, max_instructions: int | None = None, timeout: float | None = None) -> Exit:
+        """KVM_RUN, once, with what was set last: the plain exit, in the timeline, judged by nobody.
+
+        INT3s of breakpoints are in memory only under ENABLE and USE_SW_BP. Port and MMIO accesses
+        are the caller's (``vm.vcpu.complete_io``). Raises BadInput, and VmInterrupted on Ctrl-C.
+        """
+        self._check()
+        return self._commands.enter(max_instructions, timeout)
+
+    @property
+    def last_exit(self) -> Exit | None:
+        """The engine's latest exit since the guest was loaded, whoever ran it."""
+        return self._runner.entrance.exit if len(self._timeline) else None
+
+    def why(self) -> Explanation:
+        """How the last stop came about, if that was an exception, a double or a triple fault.
+
+        Each step names what the processor looked at (gate, descriptor, paging entry, TSS field)
+        with address, bytes and the bit that was wrong. The tables are read as they are now; the
+        guest stays as it is.
+        """
+        self._check()
+        return self._commands.why(self.last_exit)
 
     # Breakpoints
 

@@ -35,7 +35,8 @@ class Command:
 
     ``words`` is the least and the greatest number of words. ``takes`` says per word what completion
     may offer (the last one repeats): ``label``, ``place`` for assignments, ``number``,
-    ``variable``, ``topic`` or ``nothing``. ``examples`` are lines that run, each with what it does.
+    ``setting`` for ``%vm debug``, ``variable``, ``topic`` or ``nothing``. ``examples`` are lines
+    that run, each with what it does.
     """
 
     name: str

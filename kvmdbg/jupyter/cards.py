@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from itertools import takewhile
 
+from ..debugger.stop import Stop
 from ..debugger.vm import Vm
 from ..errors import BadInput
 from ..program import Program
-from ..views import cpu, figures, story
+from ..views import cpu, figures, longstop, story
 from ..views import debugregs as dr
 from ..views.tables import Card, Cell, Column, Table, count, head, line
 from ..x86.decode import Instruction
@@ -63,9 +64,14 @@ def program(program: Program, notes: list[str], vm: Vm | None = None) -> Shown:
 
 def where(vm: Vm) -> Shown:
     """The last stop, the registers and the code around: what ``%vm`` alone shows."""
-    last = vm.last_stop
+    last = _standing_stop(vm)
     stop = [] if last is None else [story.stop(last, labels_of(vm.symbols))]
     return shown(last, [*stop, _registers(vm), _around(vm)])
+
+
+def stop_long(vm: Vm, stop: Stop) -> Shown:
+    """Everything about a stop."""
+    return shown(stop, [longstop.stop_long(stop, labels_of(vm.symbols))])
 
 
 def registers(vm: Vm) -> Shown:
@@ -73,8 +79,14 @@ def registers(vm: Vm) -> Shown:
     return shown(vm.regs(), [_registers(vm)])
 
 
-def _registers(vm: Vm) -> Card:
+def _standing_stop(vm: Vm) -> Stop | None:
+    """The last stop, unless ``%vm exit`` or Python has run the guest on since."""
     last = vm.last_stop
+    return last if last is not None and last.clock == vm.vcpu.clock else None
+
+
+def _registers(vm: Vm) -> Card:
+    last = _standing_stop(vm)
     changed = {} if last is None else {**last.changes.registers, **last.changes.flags}
     return cpu.registers(vm.regs(), vm.sregs(), changed)
 
@@ -148,9 +160,9 @@ def _changed_bytes(vm: Vm, address: int, size: int) -> frozenset[int]:
 
 
 def debugregs(vm: Vm) -> Shown:
-    """DR0-DR7: the guest's, and what the host last put in their place."""
+    """DR0-DR7: the guest's, and the host's where they are in effect."""
     guest = vm.debugregs()
-    host = None if vm.last_stop is None else vm.last_stop.debug.debugreg
+    host = vm.debug().effective
     return shown(
         guest,
         [dr.debugregs(guest, host)],

@@ -6,12 +6,16 @@ Must not know: what a command does.
 
 from __future__ import annotations
 
+from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
 SYNTAXES = ("intel", "att")
+
+ACCESSES = ("x", "w", "rw")
+DEBUG_FLAGS = tuple(str(flag.name).lower() for flag in GuestDbg)
 
 _MODE = Option("--mode", "MODE", "the processor's mode: real, protected or long", MODES)
 _RAM = Option("--ram", "SIZE", "guest RAM, as 64K or 16M (16M if not said)")
@@ -181,7 +185,70 @@ _VM = (
         takes=("number",),
         examples=(("%vm timeline", ""), ("%vm timeline 5", "")),
     ),
-    Command("%vm stop", "", "The last stop again.", examples=(("%vm stop", ""),)),
+    Command(
+        "%vm stop",
+        "[--long]",
+        "The last stop again.",
+        options=(Option("--long", "", "with who caused it, DR6 and DR7 by bits, the raw structs"),),
+        examples=(("%vm stop", ""), ("%vm stop --long", "everything about it")),
+    ),
+    Command(
+        "%vm debug",
+        "[FLAG...] [N=WHERE:ACCESS:LEN...] [dr7=NUMBER] | off | inject db|bp",
+        "The ioctl line by hand: KVM_SET_GUEST_DEBUG; alone: what was set last.",
+        words=(0, 16),
+        takes=("setting",),
+        details=(
+            "FLAG    enable, singlestep, use_sw_bp (or sw_bp), use_hw_bp (or hw_bp), blockirq,\n"
+            "        inject_db, inject_bp: the flags KVM_GUESTDBG_*; those not named are off\n"
+            "N=...   debug register 0 to 3; ACCESS is x, w or rw (x), LEN is 1, 2, 4 or 8 (1)\n"
+            "dr7=    DR7 as a number; then N=WHERE sets the address alone\n"
+            "off     the control word 0\n"
+            "inject  give the guest #DB or #BP at the next entry; all else stays as it is\n"
+            "%vm exit runs with it. %step and %vm run set what they need themselves."
+        ),
+        examples=(
+            ("%vm debug", "what was set last, by whomever"),
+            ("%vm debug enable singlestep", "one instruction per %vm exit"),
+            ("%vm debug enable hw_bp 0=counter:w:4", "the host's DR0 on four bytes"),
+            ("%vm debug enable use_hw_bp 1=loop dr7=0x60a", "DR7 as a number"),
+            ("%vm debug inject bp", "the guest gets a #BP"),
+            ("%vm debug off", "the guest has its exceptions to itself"),
+        ),
+    ),
+    Command(
+        "%vm exit",
+        "[--max N] [--timeout TIME]",
+        "The ioctl line by hand: enter the guest once (KVM_RUN) and show the raw exit.",
+        options=(
+            Option("--max", "N", "stop after N instructions, as 5000 or 50M"),
+            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms"),
+        ),
+        details=(
+            "Runs with what %vm debug or the last %step has set. The exit goes into the timeline;\n"
+            "it is not judged: no breakpoint counts, nothing is re-injected, no port is served.\n"
+            "The INT3s of %bp are in memory only under enable and use_sw_bp."
+        ),
+        examples=(("%vm exit", ""), ("%vm exit --max 1k", "at most a thousand instructions")),
+    ),
+    Command(
+        "%vm raw",
+        "",
+        "The two structs of the ioctl line as bytes, field by field.",
+        examples=(("%vm raw", ""),),
+    ),
+    Command(
+        "%vm why",
+        "",
+        "How the last exception, double or triple fault came about, with the evidence.",
+        details=(
+            "For each exception on the way: the instruction, the page walk, the selector with its\n"
+            "descriptor, the gate, the TSS's stack; with address, bytes and what was wrong.\n"
+            "After a triple fault, at a vector breakpoint, or at a handler's first instruction.\n"
+            "The tables are read as they are now. The line gives back the Explanation."
+        ),
+        examples=(("%vm why", ""), ("why = %vm why", "why.steps[0].wrong, ...")),
+    ),
     Command(
         "%vm symbols",
         "",

@@ -21,7 +21,18 @@ from IPython.core.completer import (
 from ..x86.registers import Regs
 from .arguments import Command
 from .assignments import PARTS
-from .commands import ASM, BP, BP_ACTIONS, FLAGS, STEP_WAYS, TOPICS, VM, VM_ALIASES
+from .commands import (
+    ACCESSES,
+    ASM,
+    BP,
+    BP_ACTIONS,
+    DEBUG_FLAGS,
+    FLAGS,
+    STEP_WAYS,
+    TOPICS,
+    VM,
+    VM_ALIASES,
+)
 
 if TYPE_CHECKING:
     from .session import Session
@@ -68,6 +79,8 @@ def _for_vm(rest: str, known: Known) -> list[str]:
     name, space, rest = rest.partition(" ")
     if not space:
         return sorted((*VM, *VM_ALIASES))
+    if name == "debug" and _done(rest)[0] == ["inject"]:
+        return ["db", "bp"]
     command = VM.get(VM_ALIASES.get(name, name))
     return [] if command is None else _for_command(command, rest, known)
 
@@ -154,9 +167,21 @@ def _places(known: Known, last: str) -> list[str]:
     return [*(PARTS if last else Regs._fields), *FLAGS]
 
 
+def _debug_words(known: Known, last: str) -> list[str]:
+    """Flags, or what stands right of ``0=``: a label, then an access."""
+    name, equals, value = last.partition("=")
+    if not equals:
+        return [*DEBUG_FLAGS, *(f"{n}=" for n in range(4)), "dr7=", "inject", "off"]
+    where, colon, _ = value.rpartition(":")
+    if colon:
+        return [f"{where}:{access}" for access in ACCESSES]
+    return [] if name == "dr7" else _labels(known, value)
+
+
 _KINDS: dict[str, Callable[[Known, str], list[str]]] = {
     "label": _labels,
     "place": _places,
+    "setting": _debug_words,
     "variable": lambda known, last: list(known.variables),
     "topic": lambda known, last: list(TOPICS),
     "number": lambda known, last: [],

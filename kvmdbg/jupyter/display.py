@@ -15,10 +15,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..debugger.breakpoints import Breakpoint, BreakpointTable
+from ..debugger.explain import Explanation
 from ..debugger.stop import Stop
 from ..history.timeline import Timeline
 from ..program import Program
-from ..views import html, text
+from ..views import explanation, html, text
 from ..views.tables import Card, Column, Table, head, line
 from ..x86.registers import DebugRegs, Regs
 
@@ -121,6 +122,9 @@ def looks(session: Session) -> dict[type, Looks]:
             lambda t: text.breakpoints(t, labels(t)), lambda t: html.breakpoints(t, labels(t))
         ),
         Breakpoint: Looks(str),
+        Explanation: Looks(
+            lambda e: text.render(explanation.card(e)), lambda e: html.render(explanation.card(e))
+        ),
         Timeline: Looks(text.timeline, _timeline_html, timeline_png),
         Program: Looks(_program_text, _program_html),
         Regs: Looks(lambda r: text.render(_regs(r)), lambda r: html.render(_regs(r))),
@@ -213,4 +217,4 @@ def _pretty(render: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:
 
 
 def _short(value: Any) -> str:
-    return f"<{value.title}>" if isinstance(value, Stop) else repr(value)
+    return f"<{value.title}>" if isinstance(value, Stop | Explanation) else repr(value)

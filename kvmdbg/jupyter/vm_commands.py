@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ..debugger.explain import Explanation
 from ..debugger.stop import Stop
 from ..errors import BadInput
 from ..program import Program
-from . import cards, help
+from . import cards, help, ioctl_commands
 from .arguments import Arguments, number, parse, positive, seconds, size, unknown
 from .assignments import change
 from .commands import VM, VM_ALIASES
@@ -109,11 +110,29 @@ def _timeline(session: Session, args: Arguments) -> Shown:
     return cards.timeline(session.require_vm(), args.word(0, positive) or 20)
 
 
-def _stop(session: Session, _: Arguments) -> Stop:
-    last = session.require_vm().last_stop
+def _stop(session: Session, args: Arguments) -> Stop | Shown:
+    vm = session.require_vm()
+    last = vm.last_stop
     if last is None:
         raise BadInput("the guest has not run yet; %step or %vm run")
-    return last
+    return cards.stop_long(vm, last) if args.has("--long") else last
+
+
+def _debug(session: Session, args: Arguments) -> Shown:
+    return ioctl_commands.debug(session.require_vm(), args.words)
+
+
+def _exit(session: Session, args: Arguments) -> Shown:
+    vm = session.require_vm()
+    return ioctl_commands.enter(vm, args.value("--max", positive), args.value("--timeout", seconds))
+
+
+def _raw(session: Session, _: Arguments) -> Shown:
+    return ioctl_commands.raw(session.require_vm())
+
+
+def _why(session: Session, _: Arguments) -> Explanation:
+    return session.require_vm().why()
 
 
 def _symbols(session: Session, _: Arguments) -> Shown:
@@ -162,6 +181,10 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "dr": _dr,
     "timeline": _timeline,
     "stop": _stop,
+    "debug": _debug,
+    "exit": _exit,
+    "raw": _raw,
+    "why": _why,
     "symbols": _symbols,
     "console": _console,
     "gate": _gate,

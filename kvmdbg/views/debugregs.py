@@ -64,7 +64,17 @@ def debugregs(guest: DebugRegs, host: tuple[int, ...] | None) -> Card:
         title = "Debug registers: the guest's own are in effect"
     else:
         title = "Debug registers: the host's are in effect, the guest's DR0-DR3 and DR7 are inert"
-    return Card(title, "", (_summary(guest, host), _dr6_table(guest.dr6), _dr7_table(guest, host)))
+    return Card(title, "", decoded(guest, host))
+
+
+def decoded(
+    guest: DebugRegs, host: tuple[int, ...] | None, reported: int | None = None
+) -> tuple[Table, ...]:
+    """DR0-DR7 in short, then DR6 and DR7 bit by bit, the guest's and the effective side by side.
+
+    ``reported`` is the DR6 of an exit: what the processor said, which the guest does not see.
+    """
+    return _summary(guest, host), _dr6_table(guest.dr6, reported), _dr7_table(guest, host)
 
 
 def _side(db: tuple[int, ...], dr7: int) -> list[tuple[str, str]]:
@@ -106,15 +116,15 @@ def _field_line(fields: tuple[Field, ...]) -> Line:
     return line(fields[0].bits, head(fields[0].name), *values)
 
 
-def _dr6_table(dr6: int) -> Table:
-    columns = (
-        Column("bits", right=True),
-        Column("field"),
-        Column("value"),
-        Column("meaning", prose=True),
-    )
-    lines = tuple(_field_line((field,)) for field in fields_dr6(dr6))
-    return Table(columns, lines, "DR6, field by field")
+def _dr6_table(dr6: int, reported: int | None = None) -> Table:
+    columns = [Column("bits", right=True), Column("field")]
+    columns += [Column("value" if reported is None else "guest"), Column("meaning", prose=True)]
+    sides = [fields_dr6(dr6)]
+    if reported is not None:
+        columns += [Column("in the exit"), Column("meaning", prose=True)]
+        sides.append(fields_dr6(reported))
+    lines = tuple(_field_line(fields) for fields in zip(*sides, strict=True))
+    return Table(tuple(columns), lines, "DR6, field by field")
 
 
 def _dr7_table(guest: DebugRegs, host: tuple[int, ...] | None) -> Table:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from . import cpu, story
+from . import cpu, longstop, story
 from . import debugregs as dr
 from .tables import Card, Cell, Column, Line, Mark, Table, Verbatim, printable
 
@@ -178,6 +178,11 @@ def timeline(timeline: Timeline, last: int = 20, labels: Mapping[int, str] = NOT
 def stop(stop: Stop, labels: Mapping[int, str] = NOTHING) -> str:
     """See :func:`kvmdbg.views.story.stop`."""
     return render(story.stop(stop, labels))
+
+
+def stop_long(stop: Stop, labels: Mapping[int, str] = NOTHING) -> str:
+    """See :func:`kvmdbg.views.longstop.stop_long`."""
+    return render(longstop.stop_long(stop, labels))
 
 
 def breakpoints(table: Iterable[Breakpoint], labels: Mapping[int, str] = NOTHING) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from . import cpu, story
+from . import cpu, longstop, story
 from . import debugregs as dr
 from .tables import Card, Cell, Table, Verbatim, printable
 
@@ -114,6 +114,11 @@ def timeline(timeline: Timeline, last: int = 20, labels: Mapping[int, str] = NOT
 def stop(stop: Stop, labels: Mapping[int, str] = NOTHING) -> str:
     """See :func:`kvmdbg.views.story.stop`."""
     return render(story.stop(stop, labels))
+
+
+def stop_long(stop: Stop, labels: Mapping[int, str] = NOTHING) -> str:
+    """See :func:`kvmdbg.views.longstop.stop_long`."""
+    return render(longstop.stop_long(stop, labels))
 
 
 def breakpoints(table: Iterable[Breakpoint], labels: Mapping[int, str] = NOTHING) -> str:

@@ -8,7 +8,7 @@ exception the attempt itself raises and why. Must not know: how each mode finds 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from struct import pack
 from typing import NamedTuple, NoReturn
 
@@ -56,6 +56,15 @@ class Event(NamedTuple):
     instruction_rip: int | None = None
 
 
+class Part(StrEnum):
+    """What an attempt is busy with, so that a refusal says where it happened."""
+
+    GATE = "gate"
+    CODE = "code segment"
+    STACK = "stack"
+    ENTRY = "entry point"
+
+
 class Entered(NamedTuple):
     """The state at the handler's first instruction and the frame's physical writes."""
 
@@ -69,13 +78,20 @@ class Refused(Exception):
     """The attempt raises ``vector`` itself. Internal to delivery."""
 
     def __init__(
-        self, vector: int, code: int | None, problem: str, where: str, cr2: int | None = None
+        self,
+        vector: int,
+        code: int | None,
+        problem: str,
+        where: str,
+        part: Part,
+        cr2: int | None = None,
     ) -> None:
         super().__init__(problem)
         self.vector = vector
         self.error_code = code
         self.problem = problem
         self.where = where
+        self.part = part
         self.cr2 = cr2
 
 
@@ -110,7 +126,7 @@ def has_room(segment: Segment, stack: Stack, count: int, width: int) -> bool:
 class Attempt:
     """What the three modes share: reading tables, writing the frame, saying no."""
 
-    __slots__ = ("cpl", "event", "ext", "memory", "regs", "sregs", "where", "writes")
+    __slots__ = ("cpl", "event", "ext", "memory", "part", "regs", "sregs", "where", "writes")
 
     def __init__(self, event: Event, regs: Regs, sregs: Sregs, memory: LinearMemory) -> None:
         self.event = event
@@ -120,11 +136,12 @@ class Attempt:
         self.ext = 0 if event.kind in _SOFTWARE else 1  # SDM vol. 3, 6.13
         self.cpl = sregs.ss.dpl
         self.where = ""
+        self.part = Part.GATE
         self.writes: Writes = []
 
     def refuse(self, vector: int, code: int | None, problem: str) -> NoReturn:
         """This attempt raises ``vector``; ``where`` is as far as it came."""
-        raise Refused(vector, code, problem, self.where)
+        raise Refused(vector, code, problem, self.where, self.part)
 
     def load(self, linear: int, size: int, what: str) -> bytes:
         """Read part of a table or TSS; a fault in doing so is this attempt's fault."""
@@ -133,7 +150,8 @@ class Attempt:
             return self.memory.load(linear, size)
         except PageFault as fault:
             problem = f"{what} at {linear:#x} cannot be read: {fault.problem}"
-            raise Refused(_PF, fault.error_code, problem, self.where, fault.linear) from None
+            where, part, cr2 = self.where, self.part, fault.linear
+            raise Refused(_PF, fault.error_code, problem, where, part, cr2) from None
         except NonCanonical:
             self.refuse(_GP, self.ext, f"{what} at {linear:#x}: the address is not canonical")
 
@@ -160,7 +178,7 @@ class Attempt:
         except PageFault as fault:
             cr2 = fault.linear if linear == first else first
             problem = f"pushing to {cr2:#x} faults: {fault.problem}"
-            raise Refused(_PF, fault.error_code, problem, self.where, cr2) from None
+            raise Refused(_PF, fault.error_code, problem, self.where, self.part, cr2) from None
         except NonCanonical:
             self.refuse(_SS, self.ext, f"the stack at {first:#x} is not canonical")
 
@@ -177,6 +195,4 @@ class Attempt:
         event = self.event
         if event.kind is not _FAULT and event.kind is not _TRAP:
             return None
-        if event.error_code is None and event.vector in _WITH_CODE:
-            return 0
-        return event.error_code
+        return event.error_code or 0 if event.vector in _WITH_CODE else None

@@ -25,14 +25,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .attempt import Event, EventKind, Refused
+from .attempt import Event, EventKind, Part, Refused
 from .entry import enter
 from .linear import LinearMemory
 from .paging import Read
 from .registers import Regs, Sregs
 from .vectors import CONTRIBUTORY, Vector
 
-__all__ = ["Delivered", "Event", "EventKind", "Step", "TripleFault", "deliver"]
+__all__ = ["Delivered", "Event", "EventKind", "Part", "Step", "TripleFault", "deliver"]
 
 _DF, _PF = int(Vector.DF), int(Vector.PF)
 _CONTRIBUTORY = frozenset(int(vector) for vector in CONTRIBUTORY)
@@ -49,12 +49,16 @@ class Step(NamedTuple):
 
     ``problem`` is empty when it was delivered. ``where`` names the gate, its linear address, its
     bytes and the handler they point to. ``error_code`` is what the event pushes, None if nothing.
+    ``part`` is what refused the delivery and ``fault`` what the refusal raised, before the rules
+    that make a double fault of two; both are None when it was delivered.
     """
 
     vector: int
     error_code: int | None
     problem: str
     where: str
+    part: Part | None = None
+    fault: Event | None = None
 
 
 class Delivered(NamedTuple):
@@ -93,7 +97,7 @@ def deliver(event: Event, regs: Regs, sregs: Sregs, read: Read) -> Delivered | T
         try:
             entered = enter(event, regs, sregs, memory)
         except Refused as fault:
-            trail.append(Step(event.vector, event.error_code, fault.problem, fault.where))
+            trail.append(_refusal(event, fault))
             regs = _restart(event, regs)
             nested = _nested(event, fault)
             sregs = _load_cr2(_raised(fault), sregs)
@@ -104,6 +108,11 @@ def deliver(event: Event, regs: Regs, sregs: Sregs, read: Read) -> Delivered | T
             trail.append(Step(event.vector, event.error_code, "", entered.where))
             writes = tuple(entered.writes)
             return Delivered(entered.regs, entered.sregs, writes, event.vector, tuple(trail))
+
+
+def _refusal(event: Event, fault: Refused) -> Step:
+    code = event.error_code
+    return Step(event.vector, code, fault.problem, fault.where, fault.part, _raised(fault))
 
 
 def _raised(fault: Refused) -> Event:

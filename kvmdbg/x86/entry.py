@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .attempt import Attempt, Entered, Event, EventKind, Stack, has_room, stack_of
+from .attempt import Attempt, Entered, Event, EventKind, Part, Stack, has_room, stack_of
 from .descriptors import TASK_GATE, Gate, segment_from_descriptor, unpack_gate
 from .linear import LinearMemory
 from .paging import is_canonical
@@ -45,9 +45,11 @@ class _RealAttempt(Attempt):
         regs, sregs = self.regs, self.sregs
         selector, ip = self.vector()
         stack = stack_of(sregs.ss, regs.rsp)
+        self.part = Part.STACK
         if not has_room(sregs.ss, stack, 3, 2):
             self.refuse(_SS, None, f"no room for three words below SP={stack.offset:#x}")
         if ip > sregs.cs.limit:
+            self.part = Part.ENTRY
             self.refuse(_GP, None, f"IP {ip:#x} is beyond the CS limit {sregs.cs.limit:#x}")
         words = [item & 0xFFFF for item in (self.saved_flags(), sregs.cs.selector, regs.rip)]
         offset = self.push(words, 2, stack, user=False)
@@ -94,6 +96,7 @@ class _GateAttempt(Attempt):
 
     def code_segment(self, selector: int) -> Segment:
         """The handler's code segment, checked; RPL is replaced by the new CPL."""
+        self.part = Part.CODE
         if not selector & 0xFFFC:
             self.refuse(_GP, self.ext, "the gate's code selector is null")
         segment = self.lookup(selector)
@@ -197,6 +200,7 @@ class _ProtectedAttempt(_GateAttempt):
 
     def inner_stack(self, dpl: int) -> tuple[Segment, int]:
         """SS:ESP of a more privileged level, from a 16- or 32-bit TSS (INT n: INTER-PRIVILEGE)."""
+        self.part = Part.STACK
         if self.sregs.tr.type & 8:
             raw = self.from_tss(dpl * 8 + 4, 6, (9, 11))
         else:
@@ -222,11 +226,13 @@ class _ProtectedAttempt(_GateAttempt):
         mask = (1 << width * 8) - 1
         items = [item & mask for item in self.frame(inner)]
         stack = stack_of(ss, rsp)
+        self.part = Part.STACK
         if not has_room(ss, stack, len(items), width):
             code = (ss.selector & 0xFFFC if inner else 0) | self.ext
             text = f"no room for {len(items) * width} bytes below {ss.selector:04x}:{rsp:x}"
             self.refuse(_SS, code, text)
         if gate.offset > cs.limit:
+            self.part = Part.ENTRY
             self.refuse(_GP, self.ext, f"EIP {gate.offset:#x} is beyond the limit {cs.limit:#x}")
         offset = self.push(items, width, stack, user=cs.selector & 3 == 3)
         return rsp & MASK32 & ~stack.mask | offset
@@ -259,6 +265,7 @@ class _LongAttempt(_GateAttempt):
         cpl = cs.selector & 3
         rsp = self.stack_pointer(gate.ist, cpl)
         if not is_canonical(gate.offset):
+            self.part = Part.ENTRY
             self.refuse(_GP, self.ext, f"the handler's address {gate.offset:#x} is not canonical")
         stack = Stack(0, rsp & ~0xF, MASK64)
         rsp = self.push(self.frame(), 8, stack, user=cpl == 3)
@@ -271,6 +278,7 @@ class _LongAttempt(_GateAttempt):
 
     def stack_pointer(self, ist: int, cpl: int) -> int:
         """IST slot, else RSPn of the TSS when CPL changes, else RSP (SDM vol. 3, 6.14.4-5)."""
+        self.part = Part.STACK
         if ist or cpl != self.cpl:
             slot = ist * 8 + 28 if ist else cpl * 8 + 4
             name = f"IST{ist}" if ist else f"RSP{cpl}"

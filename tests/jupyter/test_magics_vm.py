@@ -255,3 +255,31 @@ def test_a_semicolon_keeps_the_output_quiet(guest: Run) -> None:
 def test_braces_put_a_python_variable_into_the_line(guest: Run) -> None:
     guest("size = 8")
     assert len(guest("%vm mem counter {size}").value) == 8
+
+
+def test_why_explains_a_triple_fault_in_text_and_html(
+    run: Run, bundle: Callable[[Any], dict[str, Any]]
+) -> None:
+    run("%%asm\nstart: nop\nud2")
+    run("%vm run")
+    data = bundle(run("%vm why"))
+    assert data["text/plain"].startswith("#UD at start+1 (0x8001): ud2; no handler in IDT[6]")
+    assert "the gate is empty" in data["text/plain"]
+    assert "the gate is empty" in data["text/html"]
+
+
+def test_why_after_a_step_is_one_line(run: Run, bundle: Callable[[Any], dict[str, Any]]) -> None:
+    run("%%asm\nnop\nhlt")
+    run("%step")
+    text = bundle(run("%vm why"))["text/plain"]
+    assert text.startswith("nothing to explain: the last stop was at ")
+    assert len(text.splitlines()) == 1
+
+
+def test_an_explanation_in_a_list_is_its_title(
+    run: Run, bundle: Callable[[Any], dict[str, Any]]
+) -> None:
+    run("%%asm\nud2")
+    run("%vm run")
+    why = run("%vm why")
+    assert bundle([why])["text/plain"] == f"[<{why.title}>]"
