@@ -288,15 +288,7 @@ def test_a_store_across_a_page_hits_a_watch_on_either_page(mode: str, byte: int)
 
 @row(75)
 @pytest.mark.parametrize("access", ["store", "load"])
-@pytest.mark.parametrize(
-    "byte",
-    [
-        *range(FIRST + 0xFFD, FIRST + 0x1000),
-        pytest.param(FIRST + 0x1000, marks=PHYSICAL),
-        pytest.param(FIRST + 0x1001, marks=PHYSICAL),
-        FIRST + 0x1002,
-    ],
-)
+@pytest.mark.parametrize("byte", range(FIRST + 0xFFD, FIRST + 0x1003))
 def test_an_access_across_pages_that_lie_apart_hits_by_linear_address(
     access: str, byte: int
 ) -> None:
@@ -306,7 +298,6 @@ def test_an_access_across_pages_that_lie_apart_hits_by_linear_address(
         assert hits(b, FIRST + 0xFFE, watch(1, RW), dr0=byte) == int(touched)
 
 
-@PHYSICAL
 @row(75)
 def test_an_access_across_pages_hits_nothing_that_only_lies_behind_its_first_page() -> None:
     entries = {

@@ -7,10 +7,14 @@ Must not know: who owns the registers, or what a hit means.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ...guestdebug import DebugState
 from ...x86 import debugreg
 from ...x86.debugreg import Access, Slot
-from .core import Core
+from .core import LONGEST_ACCESS, Core
+
+_PAGE = 0x1000
 
 MOV_TO_CR, GROUP_7 = 0x0F22, 0x0F01
 """Opcodes that can change what a linear address means (0F 01 /7 is INVLPG)."""
@@ -25,7 +29,7 @@ class Arming:
         self._db = debug.effective_db
         self._armed: tuple[int, tuple[int, ...]] = (0, ())
         self._data: list[Slot] = []
-        self._watched: list[tuple[int, int, int, bool]] = []
+        self._watched: list[tuple[int, int, int, bool, int]] = []
 
     @property
     def watches(self) -> bool:
@@ -47,16 +51,26 @@ class Arming:
 
     def find_watched(self) -> None:
         """Find the physical bytes behind the watched linear ones, as paging maps them now."""
-        found = [place for slot in self._data if (place := self._place(slot)) is not None]
+        found = [place for slot in self._data for place in self._places(slot)]
         if found != self._watched:
             self._watched = found
             self._core.watch(found)
 
-    def _place(self, slot: Slot) -> tuple[int, int, int, bool] | None:
-        """(slot, first and last physical byte, reads too); None where nothing is mapped."""
+    def _places(self, slot: Slot) -> Iterator[tuple[int, int, int, bool, int]]:
+        """What ``Core.watch`` wants of a slot; nothing where nothing is mapped.
+
+        An access that begins in the page before reaches the bytes too, and is told only by where it
+        begins; the two pages need not lie side by side.
+        """
         first, end = debugreg.watched_range(self._db[slot.index], slot.length)
+        size, offset, reads = end - first, first & 0xFFF, slot.access is Access.READ_WRITE
         page = self._core.machine.physical_page(first)
         if page is None:
-            return None
-        start = page + (first & 0xFFF)
-        return slot.index, start, start + end - first - 1, slot.access is Access.READ_WRITE
+            return
+        yield slot.index, page + offset, page + offset + size - 1, reads, page
+        if offset >= LONGEST_ACCESS or first < _PAGE:
+            return
+        before = self._core.machine.physical_page(first - _PAGE)
+        if before is not None:
+            behind = before + _PAGE + offset
+            yield slot.index + 4, behind, behind + size - 1, reads, before

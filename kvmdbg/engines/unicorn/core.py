@@ -34,8 +34,11 @@ from .state import NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 _NEVER = (1 << 63) - 1
 _NO_SITE = (1 << 64) - 1
 _MOST_SITES = 512
+LONGEST_ACCESS = 64
+"""Bytes of the widest single access."""
 _LONGEST = 15
 _SS = 2  # the register's number in ModRM
+_RCX = 1
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
 # A block is decoded only if some byte in it could begin one of these.
@@ -160,6 +163,16 @@ class Core:
         decoded = decode.disassemble(code, first, self.state.bits())
         return decoded[-1].address if decoded else first
 
+    def leaves_rep(self) -> bool:
+        """CS:RIP is at the REP that was just executed under the monitor, and no element is left."""
+        pc, bits = self.state.linear_pc(), self.state.bits()
+        if self.w[Word.INSN_PC] != pc:
+            return False
+        opcode = read_opcode(self.machine.code(pc, _LONGEST), bits)
+        if opcode is None or not opcode.is_rep_string:
+            return False
+        return not self.machine.q[_RCX] & (1 << opcode.address_bits(bits)) - 1
+
     def ends_with_mov_ss(self, after: int) -> bool:
         """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
         bits = self.state.bits()
@@ -277,21 +290,26 @@ class Core:
 
     # -- watching memory ---------------------------------------------------------------------------
 
-    def watch(self, ranges: Iterable[tuple[int, int, int, bool]]) -> None:
-        """Watch physical bytes: (slot, first, last, reads too). Replaces the previous set."""
+    def watch(self, ranges: Iterable[tuple[int, int, int, bool, int]]) -> None:
+        """Watch physical bytes: (slot, first, last, reads too, page). Replaces the previous set.
+
+        Only accesses that begin in ``page`` count. Slots 4-7 are for accesses that begin in the
+        linear page before the watched bytes: ``first`` and ``last`` lie behind ``page`` then.
+        """
         for hook in self._watch_hooks:
             self.machine.remove_hook(hook)
         self._watch_hooks.clear()
         w = self.w
-        for slot in range(4):
-            at = Word.WATCH + 3 * slot
-            w[at], w[at + 1], w[at + 2] = _NEVER, 0, 0
-        for slot, first, last, reads in ranges:
-            at = Word.WATCH + 3 * slot
-            w[at], w[at + 1], w[at + 2] = first, last, reads
+        for slot in range(8):
+            at = Word.WATCH + 4 * slot
+            w[at], w[at + 1], w[at + 2], w[at + 3] = _NEVER, 0, 0, 0
+        for slot, first, last, reads, page in ranges:
+            at = Word.WATCH + 4 * slot
+            w[at], w[at + 1], w[at + 2], w[at + 3] = first, last, reads, page
             kinds = library.HOOK_MEM_WRITE | (library.HOOK_MEM_READ if reads else 0)
-            below = max(first - 63, 0)  # the hook is chosen by an access's first byte
-            self._watch_hooks.append(self._hook(kinds, self.hooks.memory, below, last))
+            # The hook is chosen by an access's first byte.
+            below, above = max(first - LONGEST_ACCESS + 1, page), min(last, page + 0xFFF)
+            self._watch_hooks.append(self._hook(kinds, self.hooks.memory, below, above))
         if self._watch_hooks:
             self._watch_hooks.append(self._hook(library.HOOK_CODE, self.hooks.monitor))
         self.machine.flush_translations()

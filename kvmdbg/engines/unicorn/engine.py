@@ -328,8 +328,7 @@ class UnicornEngine:
             )
             vcpu.rf_at = snapshot.rf_at
             self._state.cr8, self._state.apic_base = snapshot.hidden
-            vcpu.transfer = None
-            vcpu.held = 0
+            vcpu.forget()
             vcpu.set_debug(snapshot.debug)
 
     def close(self) -> None:

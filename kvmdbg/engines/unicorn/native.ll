@@ -292,33 +292,40 @@ stop:
 }
 
 ; MEM_READ and MEM_WRITE near watched bytes: set the B bit of each slot that this access touches.
+; Slots 4-7 are 0-3 once more, for accesses that begin in the linear page before the watched bytes.
 define void @memory(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
   %size = zext i32 %size32 to i64
   %end = add i64 %address, %size
+  %page = and i64 %address, -4096
   %writes = icmp eq i32 %kind, @MEM_WRITE@
   br label %loop
 loop:
   %slot = phi i64 [ 0, %0 ], [ %next, %loop ]
   %bits = phi i64 [ 0, %0 ], [ %more, %loop ]
-  %three = mul i64 %slot, 3
-  %at = add i64 %three, @WATCH@
+  %four = mul i64 %slot, 4
+  %at = add i64 %four, @WATCH@
   %first.p = getelementptr i64, ptr %u, i64 %at
   %first = load i64, ptr %first.p
   %last.p = getelementptr i64, ptr %first.p, i64 1
   %last = load i64, ptr %last.p
   %reads.p = getelementptr i64, ptr %first.p, i64 2
   %reads = load i64, ptr %reads.p
+  %page.p = getelementptr i64, ptr %first.p, i64 3
+  %watched.page = load i64, ptr %page.p
+  %in.page = icmp eq i64 %page, %watched.page
   %on.reads = icmp ne i64 %reads, 0
   %counts = or i1 %writes, %on.reads
   %reaches = icmp ult i64 %first, %end
   %starts = icmp ule i64 %address, %last
   %overlaps = and i1 %reaches, %starts
-  %hits = and i1 %overlaps, %counts
+  %near = and i1 %overlaps, %in.page
+  %hits = and i1 %near, %counts
   %one = zext i1 %hits to i64
-  %bit = shl i64 %one, %slot
+  %number = and i64 %slot, 3
+  %bit = shl i64 %one, %number
   %more = or i64 %bits, %bit
   %next = add i64 %slot, 1
-  %again = icmp ult i64 %next, 4
+  %again = icmp ult i64 %next, 8
   br i1 %again, label %loop, label %out
 out:
   %hit.p = getelementptr i64, ptr %u, i64 @WATCH_HIT@

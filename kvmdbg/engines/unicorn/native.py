@@ -52,8 +52,8 @@ class Word:
     MEMLOG_USED = 26
     BLOCK_INFO = 27  # 2 words: uc_tb as answered by uc_ctl
     TIMESPEC = 29  # 2 words
-    WATCH = 31  # 4 slots of (first, last, on reads): physical bytes watched
-    COUNT = 43
+    WATCH = 31  # 8 slots of (first, last, on reads, page): physical bytes watched (Core.watch)
+    COUNT = 63
 
 
 class Why:

@@ -42,7 +42,6 @@ _BS = debugreg.DR6_BS
 _INT3_BYTE = 0xCC
 _STI_BYTE = b"\xfb"
 _INT1_BYTE = 0xF1
-_RCX = 1
 
 
 class Vcpu:
@@ -173,23 +172,13 @@ class Vcpu:
         The last element of a REP waits as well: Unicorn comes back to the REP once more, with a
         count of 0, only to leave it.
         """
-        if self.in_mov_ss_shadow() or self._leaves_rep():
+        if self.in_mov_ss_shadow() or self.core.leaves_rep():
             self.held |= self.core.w[Word.WATCH_HIT]
             self.core.pass_site(self.state.linear_pc())
             self.one = True
             return None
         self._after_instruction()
         return self.raise_db(self.take_hits())
-
-    def _leaves_rep(self) -> bool:
-        """CS:RIP is at the REP that was just executed, and no element is left."""
-        pc = self.state.linear_pc()
-        if self.core.w[Word.INSN_PC] != pc:
-            return False
-        opcode = self.opcode()
-        if opcode is None or not opcode.is_rep_string:
-            return False
-        return not self.state.q[_RCX] & (1 << opcode.address_bits(self.state.bits())) - 1
 
     def take_hits(self) -> int:
         """B bits of the data breakpoints to be reported now."""
@@ -446,3 +435,9 @@ class Vcpu:
         """Replace the debug state and re-arm."""
         self.debug = debug
         self.arm()
+
+    def forget(self) -> None:
+        """A snapshot is put back: nothing is under way any more."""
+        self.transfer = self._passed_vector = None
+        self.held = 0
+        self.returns.forget()
