@@ -20,7 +20,7 @@ from ...exits import DebugExit, ExceptionExit, Exit, HltExit, InternalErrorExit,
 from ...guestdebug import DebugState, Owner, PendingException
 from ...x86 import debugreg, delivery
 from ...x86.delivery import Event, EventKind
-from ...x86.opcode import INT_N, IRET, POPF, SYSRET, Opcode, read_opcode
+from ...x86.opcode import INT1, INT3, INT_N, IRET, POPF, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
 from . import intercepts, transfers
@@ -39,9 +39,7 @@ _LOADS_FLAGS = frozenset((POPF, IRET, SYSRET))
 _LONGEST = 15
 _SOFTWARE = (EventKind.SOFTWARE, EventKind.SOFTWARE_EXCEPTION)
 _BS = debugreg.DR6_BS
-_INT3_BYTE = 0xCC
 _STI_BYTE = b"\xfb"
-_INT1_BYTE = 0xF1
 
 
 class Vcpu:
@@ -279,7 +277,7 @@ class Vcpu:
         state = self.state
         after = state.linear_pc()
         start, size, opcode = self._last_instruction(after)
-        by_cc = opcode == _INT3_BYTE
+        by_cc = opcode == INT3
         if by_cc and guestdebug.owner_of_bp(self.debug) is Owner.HOST:
             self._step_back(size)
             self._bp_exit = (start, size, self.core.clock)
@@ -287,7 +285,7 @@ class Vcpu:
         if self._stops_at(vector, start):
             self._step_back(size)
             return ExceptionExit(vector, 0, start, software=True)
-        kind = EventKind.SOFTWARE if opcode == 0xCD else EventKind.SOFTWARE_EXCEPTION
+        kind = EventKind.SOFTWARE if opcode == INT_N else EventKind.SOFTWARE_EXCEPTION
         rip = state.q[RIP] - size
         return self._deliver(Event(vector, kind, instruction_rip=rip))
 
@@ -316,7 +314,7 @@ class Vcpu:
         if opcode is not None and opcode.code == INT_N and opcode.after == Vector.UD:
             self.state.q[RIP] = self.state.next_rip(opcode.end + 1)
             return self._software(Vector.UD)
-        if opcode is not None and opcode.code == _INT1_BYTE and 0xF0 not in opcode.prefixes:
+        if opcode is not None and opcode.code == INT1 and 0xF0 not in opcode.prefixes:
             return intercepts.int1(self, opcode)
         return self.fault(Vector.UD)
 
@@ -358,7 +356,7 @@ class Vcpu:
             return self._deliver(Event(pending.vector, EventKind.FAULT, pending.error_code))
         rip = self.state.q[RIP]
         at, size, clock = self._bp_exit
-        if self.code()[:1] == bytes([_INT3_BYTE]):
+        if self.code()[:1] == bytes([INT3]):
             self.state.q[RIP] += 1  # a re-injected #BP returns behind the INT3 (spec 7)
         elif (at, clock) == (self.state.linear_pc(), self.core.clock):
             self.state.q[RIP] += size  # and behind its prefixes, or where the host took it away
