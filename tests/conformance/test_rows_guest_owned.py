@@ -12,36 +12,10 @@ from kvmdbg.x86.descriptors import pack_descriptor
 from kvmdbg.x86.registers import DebugRegs, DescriptorTable, Segment, VcpuEvents
 from tests.conformance.rows import row
 from tests.guests.bench import BS, ID, MODES, NONE, B, Bench, E, H, S, W
+from tests.guests.logger import LOGGER, SET_TF, logged
 
 TF, RF = 1 << 8, 1 << 16
 WIDTH = {"real": 2, "protected": 4, "long": 8}
-SET_TF = "pushf\npop rax\nor rax, 0x100\npush rax\n"
-
-LOGGER = """
-logger: push rax
-        push rbx
-        mov rbx, [rip + noted]
-        mov rax, [rsp + 16]
-        mov [rbx], rax
-        mov rax, dr6
-        mov [rbx + 8], rax
-        add qword ptr [rip + noted], 16
-        mov eax, 0xffff0ff0
-        mov dr6, rax
-        pop rbx
-        pop rax
-        iretq
-        .balign 8
-noted:  .quad log
-log:    .fill 32, 8, 0
-"""
-"""A #DB handler that notes (saved RIP, DR6) and clears DR6."""
-
-
-def logged(b: Bench) -> list[tuple[int, int]]:
-    """What the logger noted, in order."""
-    count = (b.word(b["noted"]) - b["log"]) // 16
-    return [(b.word(b["log"] + 16 * n), b.word(b["log"] + 16 * n + 8)) for n in range(count)]
 
 
 def frame(b: Bench) -> tuple[int, int]:

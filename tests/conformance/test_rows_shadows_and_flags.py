@@ -8,36 +8,10 @@ from kvmdbg.exits import DebugExit, HltExit
 from kvmdbg.x86.registers import DebugRegs
 from tests.conformance.rows import row
 from tests.guests.bench import BD, BS, MODES, NONE, B, Bench, E, H, S
+from tests.guests.logger import LOGGER, SET_TF, logged
 
 RF, IF = 1 << 16, 1 << 9
-SET_TF = "pushf\npop rax\nor rax, 0x100\npush rax\n"
 DROP_TF = "and rax, -257\npush rax\npopf\nhlt\n"  # 6, 1 and 1 bytes
-
-LOGGER = """
-logger: push rax
-        push rbx
-        mov rbx, [rip + noted]
-        mov rax, [rsp + 16]
-        mov [rbx], rax
-        mov rax, dr6
-        mov [rbx + 8], rax
-        add qword ptr [rip + noted], 16
-        mov eax, 0xffff0ff0
-        mov dr6, rax
-        pop rbx
-        pop rax
-        iretq
-        .balign 8
-noted:  .quad log
-log:    .fill 32, 8, 0
-"""
-"""A #DB handler that notes (saved RIP, DR6) and clears DR6."""
-
-
-def logged(b: Bench) -> list[tuple[int, int]]:
-    """What the logger noted, in order."""
-    count = (b.word(b["noted"]) - b["log"]) // 16
-    return [(b.word(b["log"] + 16 * n), b.word(b["log"] + 16 * n + 8)) for n in range(count)]
 
 
 def dbs_of(text: str, dr7: int = 0x400) -> tuple[list[tuple[int, int]], Bench]:

@@ -116,10 +116,8 @@ class UnicornEngine:
         with self._owned():
             vcpu, state = self._vcpu, self._state
             state.set_regs(regs._replace(rflags=regs.rflags & ~RF))
-            linear = state.linear_pc()
-            flags = guestdebug.rflags_written(vcpu.debug, regs.rflags & ~RF, linear)
-            state.d[EFLAGS] = state.d[EFLAGS] & ~TF | flags & TF
-            vcpu.rf_at = linear if regs.rflags & RF else None
+            vcpu.write_tf(regs.rflags)
+            vcpu.rf_at = state.linear_pc() if regs.rflags & RF else None
             if vcpu.debug.pending is not None:
                 vcpu.debug = guestdebug.drop_pending(vcpu.debug)
 
@@ -192,11 +190,10 @@ class UnicornEngine:
         """KVM_SET_GUEST_DEBUG (spec 3). IoctlError EBUSY for a second injection."""
         with self._owned():
             vcpu, state = self._vcpu, self._state
-            linear = state.linear_pc()
             seen = guestdebug.rflags_read(vcpu.debug, state.d[EFLAGS])
+            linear = state.linear_pc()
             vcpu.debug = guestdebug.set_guest_debug(vcpu.debug, control, debugreg, linear)
-            flags = guestdebug.rflags_written(vcpu.debug, seen, linear)
-            state.d[EFLAGS] = state.d[EFLAGS] & ~TF | flags & TF
+            vcpu.write_tf(seen)
             if not vcpu.debug.singlestep:
                 vcpu.returns.forget()
             vcpu.arm()

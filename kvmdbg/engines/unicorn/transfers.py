@@ -134,10 +134,7 @@ def _enter_alone(vcpu: Vcpu) -> int:
 
 def _outcome(vcpu: Vcpu, error: int) -> Exit | None:
     """None when ``_enter_alone`` completed its instruction; else what the stop means."""
-    w = vcpu.core.w
-    if w[Word.WHY] & Why.INTR and w[Word.VECTOR] == 1:
-        return None
-    return vcpu.stopped(error)
+    return None if vcpu.own_trap() else vcpu.stopped(error)
 
 
 def _ins_target(vcpu: Vcpu, opcode: Opcode) -> tuple[int, bytes] | None:
@@ -216,10 +213,7 @@ def mmio(vcpu: Vcpu, answers: list[tuple[int, bytes]] | None = None) -> Exit | N
 
 def _write_back_flags(vcpu: Vcpu) -> None:
     """KVM's emulator writes RFLAGS back: a host's TF stays only where it was armed (spec 5.4)."""
-    state = vcpu.state
-    flags = guestdebug.rflags_read(vcpu.debug, state.d[EFLAGS])
-    flags = guestdebug.rflags_written(vcpu.debug, flags, state.linear_pc())
-    state.d[EFLAGS] = state.d[EFLAGS] & ~_TF | flags & _TF
+    vcpu.write_tf(guestdebug.rflags_read(vcpu.debug, vcpu.state.d[EFLAGS]))
 
 
 def _next_store(vcpu: Vcpu, transfer: Transfer) -> Exit:

@@ -115,7 +115,7 @@ class Vcpu:
         state.d[EFLAGS] |= TF
         error = self.core.enter(single=True)
         self.core.end_pass()
-        trapped = self._own_trap()
+        trapped = self.own_trap()
         if trapped:
             self._hide_pushed_tf()
         if not (trapped and opcode is not None and opcode.code in _LOADS_FLAGS):
@@ -126,7 +126,8 @@ class Vcpu:
         hits = self.take_hits()
         return self.raise_db(hits) if hits else None
 
-    def _own_trap(self) -> bool:
+    def own_trap(self) -> bool:
+        """The run ended in a TF trap, not in an INT 1."""
         w = self.core.w
         return bool(w[Word.WHY] & Why.INTR) and w[Word.VECTOR] == 1 and not self.state.d[IS_INT]
 
@@ -428,6 +429,11 @@ class Vcpu:
         self.core.count(1)
         self._after_instruction()
         return self.raise_db(_BS) if trap else None
+
+    def write_tf(self, rflags: int) -> None:
+        """TF as KVM's RFLAGS setter leaves it when it is given ``rflags`` here (spec 5)."""
+        flags = guestdebug.rflags_written(self.debug, rflags, self.state.linear_pc())
+        self.state.d[EFLAGS] = self.state.d[EFLAGS] & ~TF | flags & TF
 
     def set_debug(self, debug: DebugState) -> None:
         """Replace the debug state and re-arm."""
