@@ -714,7 +714,7 @@ def test_the_store_that_is_retried_after_its_page_fault_hits(flush: str) -> None
 
 
 @row(85)
-@pytest.mark.parametrize("flush", [pytest.param("", marks=PHYSICAL), *filter(None, FLUSHES)])
+@pytest.mark.parametrize("flush", FLUSHES)
 def test_a_store_to_a_page_that_the_guest_has_just_mapped_hits(flush: str) -> None:
     text = f"""
             mov qword ptr [{PAGE_TABLE:#x}], {FIRST | 0x67:#x}

@@ -1,8 +1,9 @@
 """From effective debug registers to hooks: which sites stop, which bytes are watched.
 
 Execution breakpoints become sites, data breakpoints become watched physical bytes. Paging may move
-those bytes: they are looked up again at each entry, and MOV to CR and INVLPG are sites meanwhile.
-Must not know: who owns the registers, or what a hit means.
+those bytes: MOV to CR and INVLPG are sites meanwhile, and where a watched page is not mapped yet,
+the paging-structure entry that says so is watched too. Must not know: who owns the registers, or
+what a hit means.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...guestdebug import DebugState
-from ...x86 import debugreg
+from ...x86 import debugreg, paging
 from ...x86.debugreg import Access, Slot
-from .core import LONGEST_ACCESS, Core
+from ...x86.paging import Read
+from .core import LONGEST_ACCESS, Core, Watched
 
 _PAGE = 0x1000
+_ENTRY = 8  # bytes of the widest paging-structure entry
+
+REMAPPED = 1 << 8
+"""Not a B bit: an entry that keeps a watched page unmapped was written."""
 
 MOV_TO_CR, GROUP_7 = 0x0F22, 0x0F01
 """Opcodes that can change what a linear address means (0F 01 /7 is INVLPG)."""
@@ -23,18 +29,16 @@ MOV_TO_CR, GROUP_7 = 0x0F22, 0x0F01
 class Arming:
     """Keeps one core's hooks in line with the effective debug registers."""
 
-    def __init__(self, core: Core, debug: DebugState) -> None:
+    def __init__(self, core: Core, debug: DebugState, read: Read) -> None:
         self._core = core
+        self._read = read
+        self.stale = False
+        """Address translation may have changed: ``find_watched`` is due before the next entry."""
         self.dr7 = debug.effective_dr7
         self._db = debug.effective_db
         self._armed: tuple[int, tuple[int, ...]] = (0, ())
         self._data: list[Slot] = []
-        self._watched: list[tuple[int, int, int, bool, int]] = []
-
-    @property
-    def watches(self) -> bool:
-        """Some data breakpoint is enabled."""
-        return bool(self._data)
+        self._watched: list[Watched] = []
 
     def arm(self, debug: DebugState) -> None:
         """Follow a new debug state; nothing is done where nothing changed."""
@@ -49,28 +53,43 @@ class Arming:
         self._core.break_at(frozenset(self._db[s.index] for s in executed))
         self.find_watched()
 
+    def mappings_changed(self) -> None:
+        """Watched addresses may mean other bytes now."""
+        self.stale = bool(self._data)
+
     def find_watched(self) -> None:
         """Find the physical bytes behind the watched linear ones, as paging maps them now."""
+        self.stale = False
         found = [place for slot in self._data for place in self._places(slot)]
         if found != self._watched:
             self._watched = found
             self._core.watch(found)
 
-    def _places(self, slot: Slot) -> Iterator[tuple[int, int, int, bool, int]]:
-        """What ``Core.watch`` wants of a slot; nothing where nothing is mapped.
+    def _places(self, slot: Slot) -> Iterator[Watched]:
+        """The bytes of a slot.
 
-        An access that begins in the page before reaches the bytes too, and is told only by where it
+        An access that begins in the page before reaches them too, and is told only by where it
         begins; the two pages need not lie side by side.
         """
         first, end = debugreg.watched_range(self._db[slot.index], slot.length)
         size, offset, reads = end - first, first & 0xFFF, slot.access is Access.READ_WRITE
         page = self._core.machine.physical_page(first)
         if page is None:
+            yield from self._missing(first)
             return
-        yield slot.index, page + offset, page + offset + size - 1, reads, page
+        yield Watched(1 << slot.index, page + offset, page + offset + size - 1, reads, page)
         if offset >= LONGEST_ACCESS or first < _PAGE:
             return
         before = self._core.machine.physical_page(first - _PAGE)
         if before is not None:
             behind = before + _PAGE + offset
-            yield slot.index + 4, behind, behind + size - 1, reads, before
+            yield Watched(1 << slot.index, behind, behind + size - 1, reads, before)
+
+    def _missing(self, linear: int) -> Iterator[Watched]:
+        """The entry whose P bit keeps ``linear`` unmapped; setting it needs no flush."""
+        if not paging.is_canonical(linear):
+            return
+        entries = paging.walk(linear, self._core.state.sregs(), self._read)
+        if entries:
+            at = entries[-1].address
+            yield Watched(REMAPPED, at, at + _ENTRY - 1, False, at & ~(_PAGE - 1))

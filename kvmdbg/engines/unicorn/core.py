@@ -12,7 +12,7 @@ import re
 from array import array
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...x86 import decode
 from ...x86.opcode import (
@@ -27,9 +27,10 @@ from ...x86.opcode import (
     SYSENTER,
     read_opcode,
 )
+from ...x86.registers import RFLAGS
 from . import library, native
 from .native import Why, Word
-from .state import NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
+from .state import EFLAGS, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 
 _NEVER = (1 << 63) - 1
 _NO_SITE = (1 << 64) - 1
@@ -37,13 +38,28 @@ _MOST_SITES = 512
 LONGEST_ACCESS = 64
 """Bytes of the widest single access."""
 _LONGEST = 15
+_RF = int(RFLAGS.RF)
 _SS = 2  # the register's number in ModRM
 _RCX = 1
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
 # A block is decoded only if some byte in it could begin one of these.
 _SUSPECT = re.compile(rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x05\x21\x23\x34]", re.DOTALL)
-_INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, IRET, *IN_OUT, *INS_OUTS))
+_INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, *IN_OUT, *INS_OUTS))
+
+
+class Watched(NamedTuple):
+    """Physical bytes to watch: ``bits`` go into WATCH_HIT when one of them is touched.
+
+    Only accesses that begin in ``page`` count; ``first`` and ``last`` lie behind it for an access
+    that reaches them from the linear page before.
+    """
+
+    bits: int
+    first: int
+    last: int
+    reads: bool
+    page: int
 
 
 class Core:
@@ -64,7 +80,9 @@ class Core:
         self.failure: BaseException | None = None
         self._sites: dict[int, int] = {}  # linear address -> hook
         self._break_sites: frozenset[int] = frozenset()  # those that the owner asked for
+        self._irets: dict[int, int] = {}  # the same for IRETs, which need not be stopped at
         self._new_sites: set[int] = set()
+        self._new_irets: set[int] = set()
         self.extra: frozenset[int] = frozenset()
         """Opcodes that are sites only now and then."""
         self._watch_hooks: list[int] = []
@@ -74,7 +92,7 @@ class Core:
     def _prepare_words(self) -> None:
         w, machine = self.w, self.machine
         w[Word.LIMIT] = _NEVER
-        self._fresh = memoryview(array("Q", [0, 0, 0, 0, _NEVER]))
+        self._fresh = memoryview(array("Q", [0, 0, 0, 0, _NEVER, 0, _NO_SITE, _NO_SITE]))
         w[Word.SKIP] = _NO_SITE
         w[Word.TABLE] = self._table.buffer_info()[0]
         w[Word.ENV] = machine.env_address
@@ -120,8 +138,8 @@ class Core:
         machine, w = self.machine, self.w
         start, handle, q, d = machine.start, machine.handle, machine.q, machine.d
         w[Word.TRACKS_SMC] = not single
+        w[: Word.REQUEST] = self._fresh
         while True:
-            w[: Word.REQUEST] = self._fresh
             # Unicorn never learns that we delivered its last exception; left alone, the second
             # identical fault would be taken for a nested one.
             d[OLD_EXCEPTION] = NO_EXCEPTION
@@ -135,6 +153,17 @@ class Core:
                 self.uncount_from(self.state.linear_pc())
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin again where the run stopped for reasons of our own, with the RF of an IRET."""
+        w, d = self.w, self.state.d
+        if w[Word.RF_AT] == self.state.linear_pc():
+            d[EFLAGS] |= _RF
+        loaded = d[EFLAGS] & _RF
+        w[: Word.REQUEST] = self._fresh
+        if loaded:
+            w[Word.IRET] = w[Word.PAUSE] = 1
 
     def _reraise(self) -> None:
         failure, self.failure = self.failure, None
@@ -221,9 +250,11 @@ class Core:
                 continue
             if opcode.code == PUSHF:
                 self.pushf.add(instruction.address)
+            elif opcode.code == IRET and instruction.address not in self._irets:
+                self._new_irets.add(instruction.address)
             elif opcode.code in wanted and instruction.address not in self._sites:
                 self._new_sites.add(instruction.address)
-        if self._new_sites:
+        if self._new_sites or self._new_irets:
             self._stop_for_new_sites()
 
     def _stop_for_new_sites(self) -> None:
@@ -233,12 +264,18 @@ class Core:
 
     def _hook_new_sites(self) -> None:
         """Hook what the scan found. A guest that makes ever more sites starts the list afresh."""
-        if len(self._sites) + len(self._new_sites) > _MOST_SITES:
-            self._unhook([a for a in self._sites if a not in self._break_sites])
+        new = self._new_sites | self._new_irets
+        if len(self._sites) + len(self._irets) + len(new) > _MOST_SITES:
+            self._unhook([a for a in self._sites if a not in self._break_sites], self._sites)
+            self._unhook(list(self._irets), self._irets)
         for address in self._new_sites:
             self._hook_site(address)
+        for address in self._new_irets:
+            self._irets[address] = self._hook_code(self.hooks.iret, address)
+        for address in new:
             self._forget_code_at(address)
         self._new_sites.clear()
+        self._new_irets.clear()
 
     def intercept(self, extra: AbstractSet[int]) -> None:
         """Make sites of these opcodes too (replaces the previous set)."""
@@ -248,17 +285,19 @@ class Core:
 
     def _hook_site(self, address: int) -> None:
         if address not in self._sites:
-            code = library.HOOK_CODE
-            self._sites[address] = self._hook(code, self.hooks.site, address, address)
+            self._sites[address] = self._hook_code(self.hooks.site, address)
+
+    def _hook_code(self, callback: int, address: int) -> int:
+        return self._hook(library.HOOK_CODE, callback, address, address)
 
     def _forget_code_at(self, linear: int) -> None:
         page = self.machine.physical_page(linear)
         if page is not None and page < self.machine.ram_size:
             self.machine.forget_code(page + (linear & 0xFFF), 1)
 
-    def _unhook(self, addresses: Iterable[int]) -> None:
+    def _unhook(self, addresses: Iterable[int], hooks: dict[int, int]) -> None:
         for address in addresses:
-            self.machine.remove_hook(self._sites.pop(address))
+            self.machine.remove_hook(hooks.pop(address))
         self.machine.flush_translations()
 
     def break_at(self, addresses: frozenset[int]) -> None:
@@ -277,7 +316,7 @@ class Core:
     def forget_site(self, linear: int) -> None:
         """A stop at ``linear`` had no reason: if no break is wanted there, unhook it."""
         if linear in self._sites and linear not in self._break_sites:
-            self._unhook([linear])
+            self._unhook([linear], self._sites)
 
     def pass_site(self, linear: int) -> None:
         """Let the next run, of one instruction, execute the one at ``linear``, site or not."""
@@ -290,22 +329,18 @@ class Core:
 
     # -- watching memory ---------------------------------------------------------------------------
 
-    def watch(self, ranges: Iterable[tuple[int, int, int, bool, int]]) -> None:
-        """Watch physical bytes: (slot, first, last, reads too, page). Replaces the previous set.
-
-        Only accesses that begin in ``page`` count. Slots 4-7 are for accesses that begin in the
-        linear page before the watched bytes: ``first`` and ``last`` lie behind ``page`` then.
-        """
+    def watch(self, ranges: Iterable[Watched]) -> None:
+        """Watch physical bytes. Replaces the previous set."""
         for hook in self._watch_hooks:
             self.machine.remove_hook(hook)
         self._watch_hooks.clear()
         w = self.w
-        for slot in range(8):
-            at = Word.WATCH + 4 * slot
-            w[at], w[at + 1], w[at + 2], w[at + 3] = _NEVER, 0, 0, 0
-        for slot, first, last, reads, page in ranges:
-            at = Word.WATCH + 4 * slot
-            w[at], w[at + 1], w[at + 2], w[at + 3] = first, last, reads, page
+        for slot in range(native.WATCH_SLOTS):
+            at = Word.WATCH + 5 * slot
+            w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4] = _NEVER, 0, 0, 0, 0
+        for slot, (bits, first, last, reads, page) in enumerate(ranges):
+            at = Word.WATCH + 5 * slot
+            w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4] = first, last, reads, page, bits
             kinds = library.HOOK_MEM_WRITE | (library.HOOK_MEM_READ if reads else 0)
             # The hook is chosen by an access's first byte.
             below, above = max(first - LONGEST_ACCESS + 1, page), min(last, page + 0xFFF)

@@ -46,7 +46,7 @@ class UnicornSnapshot:
     debug: DebugState
     clock: int
     events: tuple[int | None, bool, bool]
-    rf_at: int | None
+    rf: tuple[int, int] | None
     hidden: tuple[int, int]
 
 
@@ -89,6 +89,7 @@ class UnicornEngine:
         self._check_range(address, len(data))
         with self._owned():
             self._core.write_memory(address, bytes(data))
+            self._vcpu.arming.mappings_changed()
 
     def _check_range(self, address: int, size: int) -> None:
         self._check_open()
@@ -107,7 +108,7 @@ class UnicornEngine:
         flags = state.rflags()
         if vcpu.debug.control & _SINGLESTEP:
             flags = guestdebug.rflags_read(vcpu.debug, flags)
-        if vcpu.rf_at is not None and vcpu.rf_at == state.linear_pc():
+        if vcpu.has_rf():
             flags |= RF
         return state.regs(flags)
 
@@ -117,7 +118,9 @@ class UnicornEngine:
             vcpu, state = self._vcpu, self._state
             state.set_regs(regs._replace(rflags=regs.rflags & ~RF))
             vcpu.write_tf(regs.rflags)
-            vcpu.rf_at = state.linear_pc() if regs.rflags & RF else None
+            vcpu.rf = None
+            if regs.rflags & RF:
+                vcpu.set_rf()
             if vcpu.debug.pending is not None:
                 vcpu.debug = guestdebug.drop_pending(vcpu.debug)
 
@@ -130,6 +133,7 @@ class UnicornEngine:
         """KVM_SET_SREGS."""
         with self._owned():
             self._state.set_sregs(sregs)
+            self._vcpu.arming.mappings_changed()
 
     def get_debugregs(self) -> DebugRegs:
         """KVM_GET_DEBUGREGS: the guest's own, never the host's."""
@@ -230,8 +234,11 @@ class UnicornEngine:
             and debug.pending is None
             and vcpu.transfer is None
             and vcpu.interrupts.irq is None
-            and vcpu.rf_at is None
+            and vcpu.rf is None
+            and not vcpu.returns
+            and not vcpu.arming.stale
             and not vcpu.interrupts.nmi_pending
+            and not vcpu.interrupts.nmi_masked
         )
 
     def _run(self, max_instructions: int | None, timeout: float | None) -> Exit:
@@ -305,7 +312,7 @@ class UnicornEngine:
                 vcpu.debug,
                 core.clock,
                 (vcpu.interrupts.irq, vcpu.interrupts.nmi_pending, vcpu.interrupts.nmi_masked),
-                vcpu.rf_at,
+                vcpu.rf,
                 (self._state.cr8, self._state.apic_base),
             )
 
@@ -323,10 +330,11 @@ class UnicornEngine:
             vcpu.interrupts.irq, vcpu.interrupts.nmi_pending, vcpu.interrupts.nmi_masked = (
                 snapshot.events
             )
-            vcpu.rf_at = snapshot.rf_at
+            vcpu.rf = snapshot.rf
             self._state.cr8, self._state.apic_base = snapshot.hidden
             vcpu.forget()
             vcpu.set_debug(snapshot.debug)
+            vcpu.arming.mappings_changed()
 
     def close(self) -> None:
         """Free everything. Calling it twice is harmless."""

@@ -99,7 +99,7 @@ add:
   %early = icmp ule i64 %then, %pause
   br i1 %early, label %count.it, label %look
 look:
-  %leave = call i1 @look_around(ptr %uc, i64 %then, ptr %u)
+  %leave = call i1 @look_around(ptr %uc, i64 %pc, i64 %then, ptr %u)
   br i1 %leave, label %out, label %count.it
 count.it:
   store i64 %then, ptr %insns.p
@@ -185,9 +185,17 @@ no:
   ret i1 false
 }
 
-; PAUSE is reached: stop for a request, a stop under way, the limit or the deadline; else set the
-; next PAUSE. True when the run stops here.
-define internal i1 @look_around(ptr %uc, i64 %then, ptr %u) noinline {
+; PAUSE is reached: see what an IRET has loaded; stop for a request, a stop under way, the limit or the
+; deadline; else set the next PAUSE. True when the run stops here.
+define internal i1 @look_around(ptr %uc, i64 %pc, i64 %then, ptr %u) {
+  %iret.p = getelementptr i64, ptr %u, i64 @IRET@
+  %iret = load i64, ptr %iret.p
+  %ran.one = icmp ne i64 %iret, 0
+  br i1 %ran.one, label %settle, label %asked
+settle:
+  call void @settle_rf(i64 %pc, ptr %u)
+  br label %asked
+asked:
   %request.p = getelementptr i64, ptr %u, i64 @REQUEST@
   %request = load i64, ptr %request.p
   %requested = icmp ne i64 %request, 0
@@ -220,14 +228,42 @@ clock:
 on:
   %further = add i64 %then, @LOOK_EVERY@
   %nearer = icmp ult i64 %further, %limit
-  %next = select i1 %nearer, i64 %further, i64 %limit
+  %usual = select i1 %nearer, i64 %further, i64 %limit
+  %shield = load i64, ptr %iret.p
+  %shields = icmp ne i64 %shield, 0
+  %next = select i1 %shields, i64 1, i64 %usual
   store i64 %next, ptr %pause.p
   ret i1 false
 stop:
-  %reason = phi i64 [ @WHY_REQUEST@, %0 ], [ @WHY_HALT@, %halt ],
+  %reason = phi i64 [ @WHY_REQUEST@, %asked ], [ @WHY_HALT@, %halt ],
                     [ @WHY_LIMIT@, %limits ], [ @WHY_DEADLINE@, %clock ]
   call void @stop(ptr %uc, ptr %u, i64 %reason)
   ret i1 true
+}
+
+; The block at %pc is the first after an IRET, or the one after that. Unicorn would show the RF that
+; IRET loads to whoever looks; it is taken away, and remembered for this block's first instruction.
+define internal void @settle_rf(i64 %pc, ptr %u) noinline {
+  %iret.p = getelementptr i64, ptr %u, i64 @IRET@
+  %iret = load i64, ptr %iret.p
+  %env.p = getelementptr i64, ptr %u, i64 @ENV@
+  %env = load ptr, ptr %env.p
+  %flags.p = getelementptr i8, ptr %env, i64 @EFLAGS@
+  %flags = load i32, ptr %flags.p
+  %rf = and i32 %flags, @RF@
+  %set = icmp ne i32 %rf, 0
+  %fresh = icmp eq i64 %iret, 1
+  %shields = and i1 %set, %fresh
+  %without = xor i32 %flags, %rf
+  store i32 %without, ptr %flags.p
+  %at = select i1 %shields, i64 %pc, i64 @NOWHERE@
+  %at.p = getelementptr i64, ptr %u, i64 @RF_AT@
+  store i64 %at, ptr %at.p
+  %next = select i1 %shields, i64 2, i64 0
+  store i64 %next, ptr %iret.p
+  %insn.p = getelementptr i64, ptr %u, i64 @INSN_PC@
+  store i64 @NOWHERE@, ptr %insn.p
+  ret void
 }
 
 ; -- sites and exceptions --------------------------------------------------------------------------
@@ -248,6 +284,41 @@ stop:
   call void @stop(ptr %uc, ptr %u, i64 @WHY_SITE@)
   br label %out
 out:
+  ret void
+}
+
+; CODE on an IRET: stop like at any site if somebody wants to see it. Else BLOCK is to look at the RF
+; that it loads, and RFLAGS is kept, because a hook in front of a faulting instruction costs Unicorn
+; the right flags.
+define void @iret(ptr %uc, i64 %pc, i32 %size, ptr %u) {
+  %stops.p = getelementptr i64, ptr %u, i64 @STOPS_AT_IRET@
+  %stops = load i64, ptr %stops.p
+  %seen = icmp ne i64 %stops, 0
+  br i1 %seen, label %stop, label %pass
+stop:
+  call void @site(ptr %uc, i64 %pc, i32 %size, ptr %u)
+  ret void
+pass:
+  call void @keep_flags(ptr %uc, i64 %pc, ptr %u)
+  %iret.p = getelementptr i64, ptr %u, i64 @IRET@
+  store i64 1, ptr %iret.p
+  %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
+  %pause = load i64, ptr %pause.p
+  %running = icmp ne i64 %pause, 0
+  br i1 %running, label %soon, label %out
+soon:
+  store i64 1, ptr %pause.p
+  br label %out
+out:
+  ret void
+}
+
+; Keep RFLAGS as they are in front of the instruction at %pc.
+define internal void @keep_flags(ptr %uc, i64 %pc, ptr %u) {
+  %pc.p = getelementptr i64, ptr %u, i64 @INSN_PC@
+  store i64 %pc, ptr %pc.p
+  %flags.p = getelementptr i64, ptr %u, i64 @INSN_FLAGS@
+  call i32 @uc_reg_read(ptr %uc, i32 @RFLAGS_ID@, ptr %flags.p)
   ret void
 }
 
@@ -281,18 +352,14 @@ define void @monitor(ptr %uc, i64 %pc, i32 %size, ptr %u) {
   %clean = icmp eq i64 %hit, 0
   br i1 %clean, label %keep, label %stop, !prof !0
 keep:
-  %pc.p = getelementptr i64, ptr %u, i64 @INSN_PC@
-  store i64 %pc, ptr %pc.p
-  %flags.p = getelementptr i64, ptr %u, i64 @INSN_FLAGS@
-  call i32 @uc_reg_read(ptr %uc, i32 @RFLAGS_ID@, ptr %flags.p)
+  call void @keep_flags(ptr %uc, i64 %pc, ptr %u)
   ret void
 stop:
   call void @stop(ptr %uc, ptr %u, i64 @WHY_WATCH@)
   ret void
 }
 
-; MEM_READ and MEM_WRITE near watched bytes: set the B bit of each slot that this access touches.
-; Slots 4-7 are 0-3 once more, for accesses that begin in the linear page before the watched bytes.
+; MEM_READ and MEM_WRITE near watched bytes: set the bits of each slot that this access touches.
 define void @memory(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
   %size = zext i32 %size32 to i64
   %end = add i64 %address, %size
@@ -302,8 +369,8 @@ define void @memory(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, p
 loop:
   %slot = phi i64 [ 0, %0 ], [ %next, %loop ]
   %bits = phi i64 [ 0, %0 ], [ %more, %loop ]
-  %four = mul i64 %slot, 4
-  %at = add i64 %four, @WATCH@
+  %five = mul i64 %slot, 5
+  %at = add i64 %five, @WATCH@
   %first.p = getelementptr i64, ptr %u, i64 %at
   %first = load i64, ptr %first.p
   %last.p = getelementptr i64, ptr %first.p, i64 1
@@ -320,12 +387,12 @@ loop:
   %overlaps = and i1 %reaches, %starts
   %near = and i1 %overlaps, %in.page
   %hits = and i1 %near, %counts
-  %one = zext i1 %hits to i64
-  %number = and i64 %slot, 3
-  %bit = shl i64 %one, %number
-  %more = or i64 %bits, %bit
+  %bits.p = getelementptr i64, ptr %first.p, i64 4
+  %its = load i64, ptr %bits.p
+  %touched = select i1 %hits, i64 %its, i64 0
+  %more = or i64 %bits, %touched
   %next = add i64 %slot, 1
-  %again = icmp ult i64 %next, 8
+  %again = icmp ult i64 %next, @WATCH_SLOTS@
   br i1 %again, label %loop, label %out
 out:
   %hit.p = getelementptr i64, ptr %u, i64 @WATCH_HIT@

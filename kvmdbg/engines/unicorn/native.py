@@ -17,43 +17,47 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .state import CC_OP, CC_SRC, CONDITION_CODES
+from ...x86.registers import RFLAGS
+from .state import CC_OP, CC_SRC, CONDITION_CODES, EFLAGS
 
 
 class Word:
     """Indexes into the shared block: plain numbers, because a step reads a dozen of them."""
 
-    WHY = 0  # these five are set anew by each entry: Why bits,
-    WATCH_HIT = 1  # B bits of data breakpoints touched,
+    WHY = 0  # these are set anew by each entry: Why bits,
+    WATCH_HIT = 1  # bits of the watched bytes touched (Core.watch),
     LAST_PC = 2  # the block counted last: linear address,
     LAST = 3  # and bytes << 16 | instructions,
-    PAUSE = 4  # instruction count at which BLOCK looks around
-    REQUEST = 5  # another thread asked for a stop
-    INSNS = 6  # instructions retired
-    LIMIT = 7  # the count that must not be passed
-    DEADLINE = 8  # ns of CLOCK_MONOTONIC; 0 = none
-    VECTOR = 9  # of the last INTR
-    TABLE = 10  # address of the (pc, bytes << 16 | instructions) table
-    SKIP = 11  # the site at this linear address is passed
-    FLAGS = 12  # scratch for reading RFLAGS
-    INSN_FLAGS = 13  # RFLAGS before the instruction at INSN_PC, kept by the monitor
-    INSN_PC = 14
-    ENV = 15  # address of CPUX86State
-    BAD_ADDRESS = 16  # of an access outside RAM: physical address and size
-    BAD_SIZE = 17
-    IO_PORT = 18
-    IO_SIZE = 19
-    IO_VALUE = 20  # written by OUT, read by IN
-    IO_COUNT = 21
-    TRACKS_SMC = 22  # 0 while every block is one instruction (TF)
-    RAM = 23  # address and size of guest RAM
-    RAM_SIZE = 24
-    MEMLOG = 25  # address of the store log, and entries used
-    MEMLOG_USED = 26
-    BLOCK_INFO = 27  # 2 words: uc_tb as answered by uc_ctl
-    TIMESPEC = 29  # 2 words
-    WATCH = 31  # 8 slots of (first, last, on reads, page): physical bytes watched (Core.watch)
-    COUNT = 63
+    PAUSE = 4  # instruction count at which BLOCK looks around,
+    IRET = 5  # 1: an IRET ran, BLOCK looks at the RF it loaded; 2: RF_AT holds for this block
+    RF_AT = 6  # linear address of an instruction that an IRET's RF shields
+    INSN_PC = 7  # the instruction about to run, where a hook in front of it kept INSN_FLAGS
+    REQUEST = 8  # another thread asked for a stop
+    INSNS = 9  # instructions retired
+    LIMIT = 10  # the count that must not be passed
+    DEADLINE = 11  # ns of CLOCK_MONOTONIC; 0 = none
+    VECTOR = 12  # of the last INTR
+    TABLE = 13  # address of the (pc, bytes << 16 | instructions) table
+    SKIP = 14  # the site at this linear address is passed
+    STOPS_AT_IRET = 15  # somebody wants to see each IRET first
+    FLAGS = 16  # scratch for reading RFLAGS
+    INSN_FLAGS = 17  # RFLAGS in front of the instruction at INSN_PC
+    ENV = 18  # address of CPUX86State
+    BAD_ADDRESS = 19  # of an access outside RAM: physical address and size
+    BAD_SIZE = 20
+    IO_PORT = 21
+    IO_SIZE = 22
+    IO_VALUE = 23  # written by OUT, read by IN
+    IO_COUNT = 24
+    TRACKS_SMC = 25  # 0 while every block is one instruction (TF)
+    RAM = 26  # address and size of guest RAM
+    RAM_SIZE = 27
+    MEMLOG = 28  # address of the store log, and entries used
+    MEMLOG_USED = 29
+    BLOCK_INFO = 30  # 2 words: uc_tb as answered by uc_ctl
+    TIMESPEC = 32  # 2 words
+    WATCH = 34  # WATCH_SLOTS times (first, last, on reads, page, bits): see Core.watch
+    COUNT = 74
 
 
 class Why:
@@ -80,6 +84,9 @@ LOOK_EVERY = 4096
 
 MEMLOG_ENTRIES = 256
 
+WATCH_SLOTS = 8
+"""Four debug registers, each perhaps reached from two pages."""
+
 _UC_CTL_TB_REQUEST_CACHE = 8
 _UC_MEM_WRITE = 17
 _UC_X86_REG_RFLAGS = 253
@@ -90,6 +97,7 @@ _CONSTANTS = {
     "INDEX_MASK": (1 << TABLE_BITS) - 1,
     "LOOK_EVERY": LOOK_EVERY,
     "MEMLOG_ENTRIES": MEMLOG_ENTRIES,
+    "WATCH_SLOTS": WATCH_SLOTS,
     "REQUEST_CACHE": (_UC_CTL_TB_REQUEST_CACHE | 2 << 26 | 3 << 30) - (1 << 32),
     "MEM_WRITE": _UC_MEM_WRITE,
     "RFLAGS_ID": _UC_X86_REG_RFLAGS,
@@ -97,6 +105,9 @@ _CONSTANTS = {
     "CONDITION_CODES": CONDITION_CODES,
     "CC_SRC": 8 * CC_SRC,
     "CC_OP": 4 * CC_OP,
+    "EFLAGS": 4 * EFLAGS,
+    "RF": RFLAGS.RF,
+    "NOWHERE": -1,
 }
 
 
@@ -105,6 +116,7 @@ class Hooks(NamedTuple):
 
     block: int
     site: int
+    iret: int
     intr: int
     monitor: int
     memory: int
@@ -122,7 +134,7 @@ def table_index(pc: int) -> int:
 def source() -> str:
     """native.ll with its constants filled in."""
     text = Path(__file__).with_name("native.ll").read_text()
-    return re.sub(r"@([A-Z_]+)@", lambda match: str(_CONSTANTS[match[1]]), text)
+    return re.sub(r"@([A-Z_]+)@", lambda match: str(int(_CONSTANTS[match[1]])), text)
 
 
 @cache

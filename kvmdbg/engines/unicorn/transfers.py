@@ -125,8 +125,7 @@ def _enter_alone(vcpu: Vcpu) -> int:
     guests = state.d[EFLAGS] & _TF
     state.d[EFLAGS] |= _TF
     core.pass_site(state.linear_pc())
-    error = core.enter(single=True)
-    core.end_pass()
+    error = vcpu.run(single=True)
     if not guests:
         state.d[EFLAGS] &= ~_TF
     return error

@@ -16,15 +16,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ... import guestdebug
-from ...exits import DebugExit, ExceptionExit, Exit, HltExit, InternalErrorExit, ShutdownExit
+from ...exits import DebugExit, ExceptionExit, Exit, HltExit, InternalErrorExit
 from ...guestdebug import DebugState, Owner, PendingException
 from ...x86 import debugreg, delivery
 from ...x86.delivery import Event, EventKind
 from ...x86.opcode import INT1, INT3, INT_N, IRET, POPF, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
-from . import intercepts, transfers
-from .arming import Arming
+from . import delivering, intercepts, transfers
+from .arming import REMAPPED, Arming
 from .core import Core
 from .library import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 from .native import Why, Word
@@ -55,17 +55,18 @@ class Vcpu:
         self.vectors: frozenset[int] = frozenset()
         self.trail: tuple[delivery.Step, ...] = ()
         """How the last event was delivered, or why it could not be."""
-        self.rf_at: int | None = None
-        """Linear address of the instruction that RF=1 shields from execution breakpoints."""
+        self.rf: tuple[int, int] | None = None
+        """RF=1: it shields the instruction at this linear address and clock from breakpoints."""
         self.one = False
         """Run a single instruction with a TF of our own."""
         self.held = 0
         """B bits of data breakpoints that MOV SS met: reported one instruction later."""
         self._passed_vector: int | None = None
         self._cr2 = 0  # before the run at hand: a page fault that does not come does not change it
-        self._bp_exit = (-1, 0, -1)  # the last #BP taken by the host: linear RIP, size, clock
+        self.bp_exit = (-1, 0, -1)  # the last #BP taken by the host: linear RIP, size, clock
         self.returns = SteppedReturns()
-        self.arming = Arming(core, self.debug)
+        self._at_iret = self._at_mapping = False
+        self.arming = Arming(core, self.debug, read)
 
     def arm(self) -> None:
         """Bring hooks in line with the effective debug registers."""
@@ -76,11 +77,12 @@ class Vcpu:
     def step_fast(self) -> DebugExit | None:
         """One host single-step with nothing else pending; None when it was anything but plain."""
         core = self.core
-        core.enter(single=True)
         w, d = core.w, self.state.d
+        core.enter(single=True)
         if w[Word.WHY] != Why.INTR or w[Word.VECTOR] != 1 or w[Word.WATCH_HIT] or d[IS_INT]:
+            self._see_mappings()
             return None
-        if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF or self.returns:
+        if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF:
             self._trapped()
         return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self.arming.dr7)
 
@@ -88,10 +90,10 @@ class Vcpu:
         """Finish, deliver or run once; None to go on."""
         if self.transfer is not None:
             return transfers.resume(self)
-        exit_ = self._deliver_pending()
+        exit_ = delivering.deliver_pending(self)
         if exit_ is not None:
             return exit_
-        if self.arming.watches:
+        if self.arming.stale:
             self.arming.find_watched()
         return self.enter()
 
@@ -104,17 +106,34 @@ class Vcpu:
         self._cr2 = state.q[CR + 2]
         if ours:
             return self._enter_one()
-        error = self.core.enter(single=bool(state.d[EFLAGS] & TF))
-        self.core.end_pass()
-        return self.stopped(error)
+        return self.stopped(self.run(single=bool(state.d[EFLAGS] & TF)))
+
+    def run(self, *, single: bool) -> int:
+        """Run in the core, and see to what an IRET or a change of mappings did; the uc_err."""
+        core, w = self.core, self.core.w
+        w[Word.STOPS_AT_IRET] = bool(self.returns) or self.interrupts.nmi_masked
+        error = core.enter(single)
+        core.end_pass()
+        if self._at_iret:  # SDM vol. 3, 6.7.1: also one that faults
+            self._at_iret = self.interrupts.nmi_masked = False
+        if self._at_mapping or w[Word.WATCH_HIT]:
+            self._see_mappings()
+        return error
+
+    def _see_mappings(self) -> None:
+        """The guest may have changed what a watched address means."""
+        w = self.core.w
+        if self._at_mapping or w[Word.WATCH_HIT] & REMAPPED:
+            self._at_mapping = False
+            self.arming.mappings_changed()
+            w[Word.WATCH_HIT] &= ~REMAPPED
 
     def _enter_one(self) -> Exit | None:
         """One instruction under a TF that nobody gets to see."""
         state = self.state
         opcode = self.opcode()
         state.d[EFLAGS] |= TF
-        error = self.core.enter(single=True)
-        self.core.end_pass()
+        error = self.run(single=True)
         trapped = self.own_trap()
         if trapped:
             self._hide_pushed_tf()
@@ -143,6 +162,8 @@ class Vcpu:
             return self._outside_ram(error)
         if why & (Why.SITE | Why.WATCH):
             self.core.uncount_from(self.state.linear_pc())
+        if w[Word.RF_AT] == self.state.linear_pc():
+            self.set_rf()
         if w[Word.WATCH_HIT]:
             return self._watched_access()
         if why & Why.SITE:
@@ -198,7 +219,7 @@ class Vcpu:
     def _site(self) -> Exit | None:
         """In front of an instruction that somebody wanted to see first."""
         pc = self.state.linear_pc()
-        if self.rf_at != pc and not self.in_mov_ss_shadow():
+        if not self.has_rf() and not self.in_mov_ss_shadow():
             causes = guestdebug.exec_causes(self.debug, pc)
             if causes:
                 return self.raise_db(causes)
@@ -207,8 +228,11 @@ class Vcpu:
         if opcode is not None and code in intercepts.TABLE:
             return intercepts.TABLE[code](self, opcode)
         if code == IRET:
-            self.returns.met_iret(pc, self.state.q[RSP])  # stays hooked, for the RF it loads too
-        elif code not in self.core.extra:
+            self.returns.met_iret(pc, self.state.q[RSP])
+            self._at_iret = True
+        elif code in self.core.extra:
+            self._at_mapping = True
+        else:
             self.core.forget_site(pc)
         self.core.pass_site(pc)
         self.one = True
@@ -254,7 +278,7 @@ class Vcpu:
         if self._stops_at(vector, pc):
             return ExceptionExit(vector, code or 0, pc, software=False)
         address = cr2 if vector == Vector.PF else None
-        return self._deliver(Event(vector, EventKind.FAULT, code, address))
+        return delivering.deliver(self, Event(vector, EventKind.FAULT, code, address))
 
     def _breaks_before_fetch(self, pc: int) -> int:
         """B bits of execution breakpoints on an instruction that could not even be fetched.
@@ -262,14 +286,14 @@ class Vcpu:
         No site stops there, because nothing was translated; a code breakpoint comes before the
         fault of its fetch (SDM vol. 3, table 6-2).
         """
-        if self.rf_at == pc or self.in_mov_ss_shadow():
+        if self.has_rf() or self.in_mov_ss_shadow():
             return 0
         return guestdebug.exec_causes(self.debug, pc)
 
     def _restore_flags(self, pc: int) -> None:
-        """Under the monitor a fault loses the condition codes; it kept them (native.monitor)."""
+        """Behind a hook a fault loses the condition codes; it kept them (native.keep_flags)."""
         w = self.core.w
-        if self.core.watching and w[Word.INSN_PC] == pc:
+        if w[Word.INSN_PC] == pc:
             codes = w[Word.INSN_FLAGS] & CONDITION_CODES
             self.state.set_rflags(self.state.rflags() & ~CONDITION_CODES | codes)
 
@@ -281,14 +305,14 @@ class Vcpu:
         by_cc = opcode == INT3
         if by_cc and guestdebug.owner_of_bp(self.debug) is Owner.HOST:
             self._step_back(size)
-            self._bp_exit = (start, size, self.core.clock)
+            self.bp_exit = (start, size, self.core.clock)
             return guestdebug.bp_exit(start)
         if self._stops_at(vector, start):
             self._step_back(size)
             return ExceptionExit(vector, 0, start, software=True)
         kind = EventKind.SOFTWARE if opcode == INT_N else EventKind.SOFTWARE_EXCEPTION
         rip = state.q[RIP] - size
-        return self._deliver(Event(vector, kind, instruction_rip=rip))
+        return delivering.deliver(self, Event(vector, kind, instruction_rip=rip))
 
     def _last_instruction(self, after: int) -> tuple[int, int, int]:
         """Linear start, size and opcode byte of the instruction that ended at ``after``."""
@@ -331,63 +355,11 @@ class Vcpu:
             return InternalErrorExit(1, b"", f"instruction fetch from {address:#x}, outside RAM")
         return transfers.mmio(self)
 
-    # -- delivery ----------------------------------------------------------------------------------
-
-    def _deliver_pending(self) -> Exit | None:
-        """What waits at the entry: the exception slot, then NMI, then an interrupt."""
-        if self.debug.pending is not None:
-            pending, self.debug = guestdebug.take_pending(self.debug)
-            self.arm()
-            exit_ = self._deliver_queued(pending) if pending is not None else None
-            if exit_ is not None:
-                return exit_
-        event = self.interrupts.take(
-            blocked=guestdebug.blocks_interrupts(self.debug),
-            shadow=bool(self.state.d[HFLAGS] & HF_INHIBIT_IRQ),
-            enabled=bool(self.state.d[EFLAGS] & IF),
-        )
-        return self._deliver(event) if event is not None else None
+    # -- after an instruction ----------------------------------------------------------------------
 
     def _window_awaited(self) -> bool:
         """An event is held up: look again after every instruction."""
         return self.interrupts.wait(guestdebug.blocks_interrupts(self.debug))
-
-    def _deliver_queued(self, pending: PendingException) -> Exit | None:
-        if not pending.soft:
-            return self._deliver(Event(pending.vector, EventKind.FAULT, pending.error_code))
-        rip = self.state.q[RIP]
-        at, size, clock = self._bp_exit
-        if self.code()[:1] == bytes([INT3]):
-            self.state.q[RIP] += 1  # a re-injected #BP returns behind the INT3 (spec 7)
-        elif (at, clock) == (self.state.linear_pc(), self.core.clock):
-            self.state.q[RIP] += size  # and behind its prefixes, or where the host took it away
-        kind = EventKind.SOFTWARE_EXCEPTION
-        return self._deliver(Event(pending.vector, kind, instruction_rip=rip))
-
-    def _deliver(self, event: Event) -> Exit | None:
-        """Take an event through the guest's own tables."""
-        state = self.state
-        regs = state.regs()
-        stepping = self.debug.singlestep and bool(regs.rflags & TF)
-        if guestdebug.hides_tf(self.debug):
-            regs = regs._replace(rflags=regs.rflags & ~TF)
-        if self.rf_at is not None and self.rf_at == state.linear_pc():
-            regs = regs._replace(rflags=regs.rflags | RF)  # RF at this boundary is pushed with it
-        outcome = delivery.deliver(event, regs, state.sregs(), self.read)
-        self.trail = outcome.trail
-        state.q[CR + 2] = outcome.sregs.cr2
-        if isinstance(outcome, delivery.TripleFault):
-            state.set_regs(outcome.regs)
-            return ShutdownExit()
-        for address, data in outcome.writes:
-            self.core.write_memory(address, data)
-        if stepping:
-            self.returns.entered(regs.rsp, outcome.regs.rsp)
-        state.set_regs(outcome.regs)
-        state.enter_handler(outcome.sregs)
-        self.rf_at = None
-        # After MOV SS a software interrupt comes first, then what MOV SS had met.
-        return self.raise_db(self.take_held()) if self.held and event.kind in _SOFTWARE else None
 
     def take_held(self) -> int:
         """What MOV SS left to be reported."""
@@ -399,9 +371,12 @@ class Vcpu:
 
         Between two elements of a REP the instruction is not complete (SDM vol. 3, 17.3.1.1).
         """
-        if self.rf_at is not None:
-            opcode = self.opcode() if self.rf_at == self.state.linear_pc() else None
-            self.rf_at = self.rf_at if opcode is not None and opcode.is_rep_string else None
+        if self.rf is not None:
+            opcode = self.opcode() if self.rf[0] == self.state.linear_pc() else None
+            if opcode is not None and opcode.is_rep_string:
+                self.set_rf()
+            else:
+                self.rf = None
         self._strip_rf()
         stepping = self.returns and self.debug.singlestep
         if stepping and self.returns.regained(self.core.w[Word.LAST_PC], self.state.q[RSP]):
@@ -411,7 +386,15 @@ class Vcpu:
         """Unicorn would keep RF for ever; it counts for the next instruction only."""
         if self.state.d[EFLAGS] & RF:
             self.state.d[EFLAGS] &= ~RF
-            self.rf_at = self.state.linear_pc()
+            self.set_rf()
+
+    def set_rf(self) -> None:
+        """RF=1 for the instruction at CS:RIP."""
+        self.rf = (self.state.linear_pc(), self.core.clock)
+
+    def has_rf(self) -> bool:
+        """RF=1 at CS:RIP, and nothing ran since it was set."""
+        return self.rf is not None and self.rf == (self.state.linear_pc(), self.core.clock)
 
     def _hide_pushed_tf(self) -> None:
         """If the last instruction was PUSHF, take the host's TF out of the image it pushed."""

@@ -1,0 +1,80 @@
+"""Into the guest's handlers: what waits at an entry, and one event through the guest's own tables.
+
+``x86/delivery`` computes what an event does; here it is done to the machine. Must not know: what
+raised the event, or how the guest is run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ... import guestdebug
+from ...exits import Exit, ShutdownExit
+from ...guestdebug import PendingException
+from ...x86 import delivery
+from ...x86.delivery import Event, EventKind
+from ...x86.opcode import INT3
+from ...x86.registers import RFLAGS
+from .state import CR, EFLAGS, HF_INHIBIT_IRQ, HFLAGS, RIP
+
+if TYPE_CHECKING:
+    from .vcpu import Vcpu
+
+_TF, _IF, _RF = int(RFLAGS.TF), int(RFLAGS.IF), int(RFLAGS.RF)
+_SOFTWARE = (EventKind.SOFTWARE, EventKind.SOFTWARE_EXCEPTION)
+
+
+def deliver_pending(vcpu: Vcpu) -> Exit | None:
+    """What waits at the entry: the exception slot, then NMI, then an interrupt."""
+    if vcpu.debug.pending is not None:
+        pending, vcpu.debug = guestdebug.take_pending(vcpu.debug)
+        vcpu.arm()
+        exit_ = _deliver_queued(vcpu, pending) if pending is not None else None
+        if exit_ is not None:
+            return exit_
+    state = vcpu.state
+    event = vcpu.interrupts.take(
+        blocked=guestdebug.blocks_interrupts(vcpu.debug),
+        shadow=bool(state.d[HFLAGS] & HF_INHIBIT_IRQ),
+        enabled=bool(state.d[EFLAGS] & _IF),
+    )
+    return deliver(vcpu, event) if event is not None else None
+
+
+def _deliver_queued(vcpu: Vcpu, pending: PendingException) -> Exit | None:
+    if not pending.soft:
+        return deliver(vcpu, Event(pending.vector, EventKind.FAULT, pending.error_code))
+    state = vcpu.state
+    rip = state.q[RIP]
+    at, size, clock = vcpu.bp_exit
+    if vcpu.code()[:1] == bytes([INT3]):
+        state.q[RIP] += 1  # a re-injected #BP returns behind the INT3 (spec 7)
+    elif (at, clock) == (state.linear_pc(), vcpu.core.clock):
+        state.q[RIP] += size  # and behind its prefixes, or where the host took it away
+    kind = EventKind.SOFTWARE_EXCEPTION
+    return deliver(vcpu, Event(pending.vector, kind, instruction_rip=rip))
+
+
+def deliver(vcpu: Vcpu, event: Event) -> Exit | None:
+    """Take an event through the guest's own tables; ShutdownExit when that cannot be done."""
+    state, regs = vcpu.state, vcpu.state.regs()
+    stepping = vcpu.debug.singlestep and bool(regs.rflags & _TF)
+    if guestdebug.hides_tf(vcpu.debug):
+        regs = regs._replace(rflags=regs.rflags & ~_TF)
+    if vcpu.has_rf():
+        regs = regs._replace(rflags=regs.rflags | _RF)  # RF at this boundary is pushed with it
+    outcome = delivery.deliver(event, regs, state.sregs(), vcpu.read)
+    vcpu.trail = outcome.trail
+    state.q[CR + 2] = outcome.sregs.cr2
+    if isinstance(outcome, delivery.TripleFault):
+        state.set_regs(outcome.regs)
+        return ShutdownExit()
+    for address, data in outcome.writes:
+        vcpu.core.write_memory(address, data)
+    if stepping:
+        vcpu.returns.entered(regs.rsp, outcome.regs.rsp)
+    state.set_regs(outcome.regs)
+    state.enter_handler(outcome.sregs)
+    vcpu.rf = None
+    # After MOV SS a software interrupt comes first, then what MOV SS had met.
+    return vcpu.raise_db(vcpu.take_held()) if vcpu.held and event.kind in _SOFTWARE else None
