@@ -10,11 +10,11 @@ from pathlib import Path
 
 from benchmarks.measure import report
 from benchmarks.response import assembler, first_vm, picture, stop_button
-from benchmarks.speed import free_run_armed, single_steps
+from benchmarks.speed import delivered_exceptions, free_run_armed, single_steps
 from benchmarks.weight import import_time, tour_memory
 
 PARTS = (
-    *(free_run_armed, single_steps, import_time, tour_memory),
+    *(free_run_armed, single_steps, delivered_exceptions, import_time, tour_memory),
     *(stop_button, assembler, first_vm, picture),
 )
 

@@ -1,13 +1,14 @@
-"""Speed against bare Unicorn: free run with breakpoints armed, and single steps from Python."""
+"""Speed: free run with breakpoints armed, single steps from Python, exceptions delivered."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 
 import unicorn
 from unicorn import x86_const
 
-from benchmarks.measure import Figure, at_least, rate, ratio
+from benchmarks.measure import ROUNDS, Figure, at_least, rate, ratio
 from kvmdbg import Program, Vm, assemble
 from kvmdbg.uapi import GuestDbg
 
@@ -160,4 +161,35 @@ def single_steps() -> list[Figure]:
     return [
         at_least("single steps with all registers", line, 0.5, on_line),
         at_least("vm.step(n), each step in the timeline", command, 0.2, on_command),
+    ]
+
+
+EXCEPTIONS = 20_000
+UD2 = f"""
+start:   mov ecx, {EXCEPTIONS}
+again:   ud2
+         dec ecx
+         jnz again
+done:    hlt
+handler: add qword ptr [rsp], 2
+         iretq
+"""
+
+
+def delivered_exceptions() -> list[Figure]:
+    """A guest that takes faults in its own handler, without any debugging."""
+    vm = Vm(mode="long", ram=1 << 22)
+    program = assemble(UD2)
+    vm.load(program)
+    vm.set_gate(6, program.symbols["handler"])
+
+    def once() -> int:
+        vm.set_regs(rip=program.origin)
+        vm.cont()
+        return EXCEPTIONS
+
+    rates = [rate(once) for _ in range(ROUNDS)]
+    detail = f"#UD to the guest's handler and IRETQ, median of {ROUNDS} rounds"
+    return [
+        at_least("guest exceptions delivered", statistics.median(rates), 20_000, detail, "per s")
     ]

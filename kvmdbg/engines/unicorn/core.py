@@ -12,6 +12,7 @@ import re
 from array import array
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ...x86 import decode
@@ -46,6 +47,12 @@ _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 # A block is decoded only if some byte in it could begin one of these.
 _SUSPECT = re.compile(rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x05\x21\x23\x34]", re.DOTALL)
 _INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, *IN_OUT, *INS_OUTS))
+
+
+@lru_cache(maxsize=4096)
+def _sizes(code: bytes, bits: int) -> tuple[int, ...]:
+    """Bytes of each instruction in ``code``."""
+    return tuple(instruction.size for instruction in decode.disassemble(code, 0, bits))
 
 
 class Watched(NamedTuple):
@@ -182,15 +189,13 @@ class Core:
         w[Word.LAST] = done << 16 | ran
 
     def _instructions(self, linear: int, size: int) -> int:
-        code = self.machine.code(linear, size)
-        return len(decode.disassemble(code, linear, self.state.bits()))
+        return len(_sizes(self.machine.code(linear, size), self.state.bits()))
 
     def last_start(self, after: int) -> int:
         """Linear address of the last instruction of the block that ended at ``after``."""
         first = self.w[Word.LAST_PC]
-        code = self.machine.code(first, after - first)
-        decoded = decode.disassemble(code, first, self.state.bits())
-        return decoded[-1].address if decoded else first
+        sizes = _sizes(self.machine.code(first, after - first), self.state.bits())
+        return after - sizes[-1] if sizes else first
 
     def leaves_rep(self) -> bool:
         """CS:RIP is at the REP that was just executed under the monitor, and no element is left."""

@@ -63,7 +63,8 @@ def deliver(vcpu: Vcpu, event: Event) -> Exit | None:
         regs = regs._replace(rflags=regs.rflags & ~_TF)
     if vcpu.has_rf():
         regs = regs._replace(rflags=regs.rflags | _RF)  # RF at this boundary is pushed with it
-    outcome = delivery.deliver(event, regs, state.sregs(), vcpu.read)
+    sregs = state.sregs()
+    outcome = delivery.deliver(event, regs, sregs, vcpu.read)
     vcpu.trail = outcome.trail
     state.q[CR + 2] = outcome.sregs.cr2
     if isinstance(outcome, delivery.TripleFault):
@@ -74,7 +75,9 @@ def deliver(vcpu: Vcpu, event: Event) -> Exit | None:
     if stepping:
         vcpu.returns.entered(regs.rsp, outcome.regs.rsp)
     state.set_regs(outcome.regs)
-    state.enter_handler(outcome.sregs)
+    state.d[HFLAGS] &= ~HF_INHIBIT_IRQ
+    if outcome.sregs.cs != sregs.cs or outcome.sregs.ss != sregs.ss:
+        state.enter_handler(outcome.sregs)
     vcpu.rf = None
     # After MOV SS a software interrupt comes first, then what MOV SS had met.
     return vcpu.raise_db(vcpu.take_held()) if vcpu.held and event.kind in _SOFTWARE else None

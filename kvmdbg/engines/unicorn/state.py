@@ -8,6 +8,7 @@ here. Must not know: guest debugging; TF and RF are the caller's business.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from operator import itemgetter
 
 from ...x86.registers import (
@@ -38,8 +39,7 @@ EFLAGS = 136 // 4
 CC_OP = 168 // 4
 DF = 172 // 4
 HFLAGS = 176 // 4
-_SEGMENTS = 184 // 4
-_LDT, _TR, _GDT, _IDT = 328, 352, 376, 400
+_FIRST_SEGMENT, _CS, _SS, _LDT, _TR, _GDT, _IDT = 184, 208, 232, 328, 352, 376, 400  # bytes
 ERROR_CODE = 5384 // 4
 IS_INT = 5388 // 4
 OLD_EXCEPTION = 5496 // 4
@@ -53,6 +53,7 @@ HF_PE, HF_LMA, HF_CS64, HF_OSFXSR, HF_SMAP = 1 << 7, 1 << 14, 1 << 15, 1 << 22, 
 _HF_KEPT = 0x7F << 19  # SMM, SVME and their like: never set here, never cleared here
 
 _ORDER = ("es", "cs", "ss", "ds", "fs", "gs")
+_HIDDEN = ("ldt", "tr")
 _PE, _MP_EM_TS = int(CR0.PE), int(CR0.MP | CR0.EM | CR0.TS)
 _OSFXSR, _SMAP, _LMA = int(CR4.OSFXSR), int(CR4.SMAP), int(EFER.LMA)
 _ATTRIBUTES = 0x00F0FF00
@@ -60,6 +61,8 @@ _BUSY = 2 << 8
 NO_EXCEPTION = MASK32
 
 _general = struct.Struct("<17Q").unpack_from
+_put_general = struct.Struct("<17Q").pack_into
+_segment = struct.Struct("<I4xQII").unpack_from
 _as_kvm = itemgetter(0, 3, 1, 2, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 _as_env = itemgetter(0, 2, 3, 1, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15)
 
@@ -115,13 +118,11 @@ class CpuState:
 
     def set_regs(self, regs: Regs) -> None:
         """Write them; values are cut to 64 bits."""
-        struct.pack_into(
-            "<17Q",
-            self.machine.env,
-            0,
-            *(value & MASK64 for value in _as_env(regs)),
-            regs.rip & MASK64,
-        )
+        try:
+            _put_general(self.machine.env, 0, *_as_env(regs), regs.rip)
+        except struct.error:  # some value has more than 64 bits, or is negative
+            cut = Regs(*(value & MASK64 for value in regs))
+            _put_general(self.machine.env, 0, *_as_env(cut), cut.rip)
         self.set_rflags(regs.rflags)
 
     def linear_pc(self) -> int:
@@ -143,10 +144,6 @@ class CpuState:
 
     # -- kvm_sregs ---------------------------------------------------------------------------------
 
-    def _segment(self, offset: int) -> Segment:
-        selector, base, limit, flags = struct.unpack_from("<I4xQII", self.machine.env, offset)
-        return Segment.from_access(selector & 0xFFFF, base, limit, flags & _ATTRIBUTES)
-
     def _put_segment(self, offset: int, segment: Segment, flags: int) -> None:
         struct.pack_into(
             "<I4xQII",
@@ -160,15 +157,9 @@ class CpuState:
 
     def sregs(self) -> Sregs:
         """System registers; TR shows as busy, as KVM wants it."""
-        segments = {name: self._segment(184 + 24 * i) for i, name in enumerate(_ORDER)}
-        task = self._segment(_TR)
-        if task.present and task.type in (1, 9):
-            task = task._replace(type=task.type | 2)
         q = self.q
         return Sregs(
-            **segments,
-            tr=task,
-            ldt=self._segment(_LDT),
+            **_segments(bytes(self.machine.env[_FIRST_SEGMENT:_GDT])),
             gdt=DescriptorTable(q[_GDT // 8 + 1], self.d[_GDT // 4 + 4] & 0xFFFF),
             idt=DescriptorTable(q[_IDT // 8 + 1], self.d[_IDT // 4 + 4] & 0xFFFF),
             cr0=q[CR],
@@ -184,7 +175,9 @@ class CpuState:
         """Write them and what the engine derives from them; translations of addresses go."""
         for i, name in enumerate(_ORDER):
             segment: Segment = getattr(sregs, name)
-            self._put_segment(184 + 24 * i, segment, 0 if segment.unusable else segment.access)
+            self._put_segment(
+                _FIRST_SEGMENT + 24 * i, segment, 0 if segment.unusable else segment.access
+            )
         # A busy TSS in the cache makes the engine abort the whole process at a ring change.
         self._put_segment(_TR, sregs.tr, sregs.tr.access & ~_BUSY)
         self._put_segment(_LDT, sregs.ldt, sregs.ldt.access)
@@ -203,9 +196,22 @@ class CpuState:
 
     def enter_handler(self, sregs: Sregs) -> None:
         """Take over what entering a handler changes: CS, SS and the privilege level."""
-        for offset, segment in ((184 + 24, sregs.cs), (184 + 48, sregs.ss)):
+        for offset, segment in ((_CS, sregs.cs), (_SS, sregs.ss)):
             self._put_segment(offset, segment, segment.access)
         self.d[HFLAGS] = hidden_flags(sregs, self.d[HFLAGS]) & ~HF_INHIBIT_IRQ
+
+
+@lru_cache(maxsize=64)
+def _segments(raw: bytes) -> dict[str, Segment]:
+    """The segment registers by name; a guest's handlers come back to the same few all the time."""
+    found = {}
+    for i, name in enumerate((*_ORDER, *_HIDDEN)):
+        selector, base, limit, flags = _segment(raw, 24 * i)
+        found[name] = Segment.from_access(selector & 0xFFFF, base, limit, flags & _ATTRIBUTES)
+    task = found["tr"]
+    if task.present and task.type in (1, 9):
+        found["tr"] = task._replace(type=task.type | 2)
+    return found
 
 
 def hidden_flags(sregs: Sregs, old: int) -> int:
