@@ -305,6 +305,12 @@ def write_dr(state: DebugState, number: int, value: int) -> DebugState:
     return replace(state, guest=guest)
 
 
+def task_switched(state: DebugState) -> DebugState:
+    """A hardware task switch clears the guest's local enables and LE; KVM raises no T trap (9)."""
+    local = debugreg.DR7_LOCAL_ENABLES | debugreg.DR7_LE
+    return replace(state, guest=state.guest._replace(dr7=state.guest.dr7 & ~local))
+
+
 def set_debugregs(state: DebugState, registers: DebugRegs) -> DebugState:
     """KVM_SET_DEBUGREGS: stored raw. IoctlError EINVAL for flags, or DR6/DR7 above 32 bits."""
     if registers.flags:

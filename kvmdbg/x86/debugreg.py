@@ -30,6 +30,7 @@ DR7_FIXED_1: Final = 0x400
 DR7_WRITABLE: Final = 0xFFFF_2BFF
 DR7_ENABLE: Final = 0xFF
 """All of L0-L3 and G0-G3."""
+DR7_LOCAL_ENABLES: Final = 0x55
 DR7_LE: Final = 1 << 8
 DR7_GE: Final = 1 << 9
 DR7_RTM: Final = 1 << 11

@@ -1,4 +1,4 @@
-"""Collects which test shows which row, for docs/engines.md."""
+"""Collects which test shows which row, for docs/engines.md and docs/guest-debug.md."""
 
 from __future__ import annotations
 

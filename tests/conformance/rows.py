@@ -1,7 +1,7 @@
 """The conformance list's rows: numbers and names, and the mark that ties a test to one.
 
 A row may have several tests; a row without any is listed as such in docs/engines.md. Must not know:
-what a row expects (that is the test).
+what a row expects (that is the test, and in words ``cases``).
 """
 
 from __future__ import annotations

@@ -5,14 +5,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
+from tests.conformance.pages import DOCS, Shown, shown_by, summary, text_on_disk
 from tests.conformance.rows import ROWS
-
-PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
 
 HEAD = """# What each engine shows
 
@@ -26,35 +22,17 @@ they run in `make test`. This page is written by the test run.
 """
 
 
-def _cell(found: list[tuple[str, str]]) -> str:
-    if not found:
-        return "no test yet"
-    return "<br>".join(f"`{place}`" + (f" ({gap})" if gap else "") for place, gap in found)
+def _code(place: str) -> str:
+    return f"`{place}`"
 
 
-def _summary(shown: dict[int, list[tuple[str, str]]]) -> str:
-    run = sum(any(not gap for _, gap in found) for found in shown.values())
-    partly = sum(len({bool(gap) for _, gap in found}) == 2 for found in shown.values())
-    missing = sum(not found for found in shown.values())
-    rest = len(ROWS) - run - missing
-    return (
-        f"Of {len(ROWS)} rows, {run} are shown ({partly} of them with a gap named beside a test), "
-        f"{rest} have only tests that are skipped, {missing} have no test yet."
-    )
-
-
-def render(shown: dict[int, list[tuple[str, str]]]) -> str:
-    lines = [f"| {n} | {name} | {_cell(shown[n])} |" for n, name in ROWS.items()]
-    return HEAD.format(summary=_summary(shown)) + "\n".join(lines) + "\n"
+def render(shown: Shown) -> str:
+    lines = [f"| {n} | {name} | {shown_by(shown[n], _code)} |" for n, name in ROWS.items()]
+    return HEAD.format(summary=summary(shown)) + "\n".join(lines) + "\n"
 
 
 def test_the_engines_page_is_what_the_tests_show(
-    shown_rows: dict[int, list[tuple[str, str]]], request: pytest.FixtureRequest
+    shown_rows: Shown, request: pytest.FixtureRequest
 ) -> None:
-    collected = {item.path.name for item in request.session.items}
-    if not {p.name for p in Path(__file__).parent.glob("test_*.py")} <= collected:
-        pytest.skip("only a part of the conformance tests was collected")
     page = render(shown_rows)
-    if os.environ.get("KVMDBG_WRITE_DOCS"):
-        PAGE.write_text(page)
-    assert PAGE.read_text() == page
+    assert text_on_disk(DOCS / "engines.md", page, request) == page

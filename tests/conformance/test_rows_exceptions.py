@@ -24,10 +24,6 @@ TF, IF, RF = int(RFLAGS.TF), int(RFLAGS.IF), int(RFLAGS.RF)
 
 needs_lapic = pytest.mark.skip(reason="needs an in-kernel LAPIC: not there yet")
 
-SYSRET = pytest.mark.xfail(
-    strict=True, reason="a host step that SYSCALL masked is not brought back by SYSRET"
-)
-
 
 def stop(pc: int) -> DebugExit:
     return DebugExit(1, pc, BS, 0x400)
@@ -368,7 +364,6 @@ def test_a_stepped_syscall_shows_no_tf_in_r11(mask: int) -> None:
         assert b.reg("r11") == 2
 
 
-@SYSRET
 @row(189)
 def test_a_step_over_a_syscall_that_masks_tf_stops_when_its_sysret_is_done() -> None:
     """The host's counterpart of TF in R11: SYSRET traps at once, unlike IRET."""
@@ -376,7 +371,6 @@ def test_a_step_over_a_syscall_that_masks_tf_stops_when_its_sysret_is_done() -> 
         assert (b.run(E | S), b.reg("rbx")) == (stop(b["after"]), 2)
 
 
-@SYSRET
 @row(189)
 def test_a_step_over_a_sysret_that_loads_no_tf_stops_at_its_target() -> None:
     """R11 holds no TF where the host's is hidden; the step must not be lost by that."""

@@ -511,7 +511,6 @@ def test_a_switch_to_a_task_with_the_t_bit_raises_no_db_under_kvm() -> None:
         assert b.vcpu.get_debugregs().dr6 == NONE
 
 
-@pytest.mark.xfail(strict=True, reason="Unicorn switches tasks itself; guest DR7 does not follow")
 @row(114)
 def test_a_task_switch_clears_the_local_enables_and_le_and_keeps_the_global_ones() -> None:
     with two_tasks(0x400 | 0x100 | 0x200 | 1 | 8) as b:

@@ -65,7 +65,6 @@ def test_a_host_step_over_mov_ss_stops_after_the_instruction_behind_it(mode: str
         assert b.run(E | S) == DebugExit(1, b["after"], BS, 0x400)
 
 
-@pytest.mark.xfail(strict=True, reason="in Unicorn a second MOV SS shields as well")
 @row(148)
 def test_only_the_first_of_two_mov_ss_shields() -> None:
     with Bench("mov ss, ax\nmov ss, ax\nafter: nop\nnop") as b:

@@ -26,12 +26,14 @@ from ...x86.opcode import (
     PUSHF,
     SYSCALL,
     SYSENTER,
+    SYSRET,
     read_opcode,
 )
 from ...x86.registers import RFLAGS
+from ...x86.vectors import Vector
 from . import library, native
 from .native import Why, Word
-from .state import EFLAGS, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
+from .state import EFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 
 _NEVER = (1 << 63) - 1
 _NO_SITE = (1 << 64) - 1
@@ -40,13 +42,16 @@ LONGEST_ACCESS = 64
 """Bytes of the widest single access."""
 _LONGEST = 15
 _RF = int(RFLAGS.RF)
+_TRAP_WITHIN = 2  # MOV SS and the instruction behind it
 _SS = 2  # the register's number in ModRM
 _RCX = 1
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
 # A block is decoded only if some byte in it could begin one of these.
-_SUSPECT = re.compile(rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x05\x21\x23\x34]", re.DOTALL)
-_INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, *IN_OUT, *INS_OUTS))
+_SUSPECT = re.compile(
+    rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x05\x07\x21\x23\x34]", re.DOTALL
+)
+_INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, SYSRET, *IN_OUT, *INS_OUTS))
 
 
 @lru_cache(maxsize=4096)
@@ -140,12 +145,16 @@ class Core:
     def enter(self, single: bool = False) -> int:
         """Run until something asks for a stop; ``Word.WHY`` says what. Returns the uc_err.
 
-        ``single`` says that TF is set, so that each block is one instruction.
+        ``single`` says that TF is set, so that each block is one instruction. MOV SS holds the trap
+        back, also a second one behind the first, where the trap is due (spec 9): it is made here.
         """
         machine, w = self.machine, self.w
         start, handle, q, d = machine.start, machine.handle, machine.q, machine.d
         w[Word.TRACKS_SMC] = not single
         w[: Word.REQUEST] = self._fresh
+        limit = w[Word.LIMIT]
+        if single:
+            w[Word.LIMIT] = w[Word.PAUSE] = min(w[Word.INSNS] + _TRAP_WITHIN, limit) or 1
         while True:
             # Unicorn never learns that we delivered its last exception; left alone, the second
             # identical fault would be taken for a nested one.
@@ -153,22 +162,29 @@ class Core:
             self.error = start(handle, q[RIP], 0, 0, 0)
             why = w[Word.WHY]
             if not why & _AGAIN:
-                return self.error
+                break
             if self.failure is not None:
                 self._reraise()
             if why & Why.REWRITTEN:
                 self.uncount_from(self.state.linear_pc())
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
-            self._go_on()
+            self._go_on(single)
+        if single:
+            if why & Why.LIMIT and w[Word.LIMIT] != limit:
+                w[Word.WHY], w[Word.VECTOR], d[IS_INT] = Why.INTR, Vector.DB, 0
+            w[Word.LIMIT] = limit
+        return self.error
 
-    def _go_on(self) -> None:
+    def _go_on(self, single: bool) -> None:
         """Begin again where the run stopped for reasons of our own, with the RF of an IRET."""
         w, d = self.w, self.state.d
         if w[Word.RF_AT] == self.state.linear_pc():
             d[EFLAGS] |= _RF
         loaded = d[EFLAGS] & _RF
         w[: Word.REQUEST] = self._fresh
+        if single:
+            w[Word.PAUSE] = w[Word.LIMIT]
         if loaded:
             w[Word.IRET] = w[Word.PAUSE] = 1
 

@@ -1,6 +1,7 @@
 """Instructions that the host carries out instead of Unicorn: MOV DR, SYSCALL, SYSENTER, INT1.
 
-Unicorn keeps breakpoints of its own in DR7, makes SYSCALL a no-op and does not know INT1. Each
+Unicorn keeps breakpoints of its own in DR7, makes SYSCALL a no-op and does not know INT1; SYSRET it
+may do, but brings the host's TF back only if we say so. Each
 function here gets the CPU standing *at* the instruction and leaves it after it, or queues the fault
 that the instruction raises. Must not know: how the instruction was found.
 """
@@ -16,11 +17,20 @@ from ... import guestdebug
 from ...exits import Exit
 from ...guestdebug import Owner, PendingException
 from ...x86 import debugreg
-from ...x86.opcode import IN_OUT, INS_OUTS, MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, Opcode
+from ...x86.opcode import (
+    IN_OUT,
+    INS_OUTS,
+    MOV_FROM_DR,
+    MOV_TO_DR,
+    SYSCALL,
+    SYSENTER,
+    SYSRET,
+    Opcode,
+)
 from ...x86.registers import CR0, CR4, EFER, MASK32, RFLAGS, CpuMode, Segment
 from ...x86.vectors import Vector
 from . import transfers
-from .state import CR, HF_CPL, HFLAGS, RIP, RSP
+from .state import CR, EFLAGS, HF_CPL, HFLAGS, RIP, RSP
 
 if TYPE_CHECKING:
     from .vcpu import Vcpu
@@ -30,6 +40,7 @@ Handler = Callable[["Vcpu", Opcode], Exit | None]
 _STAR, _LSTAR, _FMASK = 0xC000_0081, 0xC000_0082, 0xC000_0084
 _SYSENTER_CS, _SYSENTER_ESP, _SYSENTER_EIP = 0x174, 0x175, 0x176
 _RCX, _R11 = 1, 11
+_TF = int(RFLAGS.TF)
 
 
 def mov_dr(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
@@ -115,12 +126,32 @@ def syscall(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     if sregs.mode is not CpuMode.LONG or not sregs.efer & EFER.SCE:
         return vcpu.fault(Vector.UD)
     flags = state.rflags()
+    if vcpu.debug.singlestep and flags & _TF:
+        vcpu.returns.syscalled(state.next_rip(opcode.end))
     visible = guestdebug.rflags_read(vcpu.debug, flags) & ~int(RFLAGS.RF)
     state.q[_RCX] = state.next_rip(opcode.end)
     state.q[_R11] = visible
     state.set_rflags(flags & ~_msr(vcpu, _FMASK) & ~int(RFLAGS.RF))
     _enter_kernel(vcpu, _msr(vcpu, _STAR) >> 32 & 0xFFFF, long=True)
     return vcpu.retire(opcode.end, rip=_msr(vcpu, _LSTAR))
+
+
+def sysret(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """SYSRET under a TF of our own in R11, where it traps at once (unlike IRET).
+
+    On hardware R11 brings back the TF that SYSCALL was stepped with; ours hides it from the guest.
+    """
+    state = vcpu.state
+    stepped = vcpu.returns.sysret(state.q[_RCX]) or state.d[EFLAGS] & _TF
+    loaded = state.q[_R11] & _TF
+    state.q[_R11] |= _TF
+    vcpu.core.pass_site(state.linear_pc())
+    error = vcpu.run(single=True)
+    state.q[_R11] = state.q[_R11] & ~_TF | loaded
+    if loaded or (stepped and vcpu.debug.singlestep) or not vcpu.own_trap():
+        return vcpu.stopped(error)
+    state.d[EFLAGS] &= ~_TF
+    return vcpu.completed()
 
 
 def sysenter(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
@@ -141,6 +172,7 @@ TABLE: dict[int, Handler] = {
     MOV_FROM_DR: mov_dr,
     MOV_TO_DR: mov_dr,
     SYSCALL: syscall,
+    SYSRET: sysret,
     SYSENTER: sysenter,
     **dict.fromkeys(IN_OUT, transfers.port),
     **dict.fromkeys(INS_OUTS, transfers.port),

@@ -42,7 +42,12 @@ HFLAGS = 176 // 4
 _FIRST_SEGMENT, _CS, _SS, _LDT, _TR, _GDT, _IDT = 184, 208, 232, 328, 352, 376, 400  # bytes
 ERROR_CODE = 5384 // 4
 IS_INT = 5388 // 4
+DR7 = (5400 + 7 * 8) // 4
 OLD_EXCEPTION = 5496 // 4
+
+DR7_CANARY = 1
+"""Unicorn's own DR7 is never used; a task switch clears its local enables, and that tells of it."""
+
 
 CONDITION_CODES = 0x8D5
 CC_OP_EFLAGS = 1
@@ -75,6 +80,7 @@ class CpuState:
         self._env = machine.env
         self.q = machine.q
         self.d = machine.d
+        self.d[DR7] = DR7_CANARY
         self.cr8 = 0
         self.apic_base = Sregs().apic_base
 

@@ -28,7 +28,19 @@ from .arming import REMAPPED, Arming
 from .core import Core
 from .library import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 from .native import Why, Word
-from .state import CONDITION_CODES, CR, EFLAGS, ERROR_CODE, HF_INHIBIT_IRQ, HFLAGS, IS_INT, RIP, RSP
+from .state import (
+    CONDITION_CODES,
+    CR,
+    DR7,
+    DR7_CANARY,
+    EFLAGS,
+    ERROR_CODE,
+    HF_INHIBIT_IRQ,
+    HFLAGS,
+    IS_INT,
+    RIP,
+    RSP,
+)
 from .waiting import Interrupts, SteppedReturns
 
 if TYPE_CHECKING:
@@ -80,8 +92,10 @@ class Vcpu:
         w, d = core.w, self.state.d
         core.enter(single=True)
         if w[Word.WHY] != Why.INTR or w[Word.VECTOR] != 1 or w[Word.WATCH_HIT] or d[IS_INT]:
-            self._see_mappings()
+            self._see_changes()
             return None
+        if d[DR7] != DR7_CANARY:
+            self._see_changes()
         if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF:
             self._trapped()
         return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self.arming.dr7)
@@ -109,24 +123,26 @@ class Vcpu:
         return self.stopped(self.run(single=bool(state.d[EFLAGS] & TF)))
 
     def run(self, *, single: bool) -> int:
-        """Run in the core, and see to what an IRET or a change of mappings did; the uc_err."""
+        """Run in the core, and see to what the guest did to us on the way; the uc_err."""
         core, w = self.core, self.core.w
         w[Word.STOPS_AT_IRET] = bool(self.returns) or self.interrupts.nmi_masked
         error = core.enter(single)
         core.end_pass()
-        if self._at_iret:  # SDM vol. 3, 6.7.1: also one that faults
-            self._at_iret = self.interrupts.nmi_masked = False
-        if self._at_mapping or w[Word.WATCH_HIT]:
-            self._see_mappings()
+        self._see_changes()
         return error
 
-    def _see_mappings(self) -> None:
-        """The guest may have changed what a watched address means."""
-        w = self.core.w
+    def _see_changes(self) -> None:
+        """An IRET lets NMIs in again; mappings may have changed; a task switch clears DR7 bits."""
+        w, d = self.core.w, self.state.d
+        if self._at_iret:  # SDM vol. 3, 6.7.1: also one that faults
+            self._at_iret = self.interrupts.nmi_masked = False
         if self._at_mapping or w[Word.WATCH_HIT] & REMAPPED:
             self._at_mapping = False
             self.arming.mappings_changed()
             w[Word.WATCH_HIT] &= ~REMAPPED
+        if d[DR7] != DR7_CANARY:
+            d[DR7] = DR7_CANARY
+            self.set_debug(guestdebug.task_switched(self.debug))
 
     def _enter_one(self) -> Exit | None:
         """One instruction under a TF that nobody gets to see."""
@@ -139,8 +155,10 @@ class Vcpu:
             self._hide_pushed_tf()
         if not (trapped and opcode is not None and opcode.code in _LOADS_FLAGS):
             state.d[EFLAGS] &= ~TF
-        if not trapped:
-            return self.stopped(error)
+        return self.completed() if trapped else self.stopped(error)
+
+    def completed(self) -> Exit | None:
+        """One instruction ran, and its trap is nobody's business; data breakpoints still are."""
         self._after_instruction()
         hits = self.take_hits()
         return self.raise_db(hits) if hits else None

@@ -1,4 +1,4 @@
-"""Interrupts that wait for the guest, and steps that wait for an IRET.
+"""Interrupts that wait for the guest, and steps that wait for an IRET or SYSRET.
 
 Two small memories of the vCPU. Must not know: how an event is delivered.
 """
@@ -43,12 +43,13 @@ class Interrupts:
 class SteppedReturns:
     """The handler of a stepped instruction runs free; its IRET gives the host its TF back.
 
-    On hardware the TF image in the frame does that. Ours hides TF from the guest, so it is
-    remembered here instead.
+    On hardware the TF image in the frame, or in R11, does that. Ours hides TF from the guest, so it
+    is remembered here instead.
     """
 
     def __init__(self) -> None:
         self._frames: list[tuple[int, int]] = []  # RSP before the event, and at its frame
+        self._syscalls: list[int] = []  # RIPs behind stepped SYSCALLs
         self._iret = (-1, 0)  # the last IRET that was met: linear RIP, and RSP in front of it
 
     def __bool__(self) -> bool:
@@ -77,6 +78,19 @@ class SteppedReturns:
         self._frames.pop()
         return True
 
+    def syscalled(self, rip: int) -> None:
+        """A stepped SYSCALL will be back at ``rip``."""
+        self._syscalls.append(rip)
+        del self._syscalls[:-_MOST_RETURNS]
+
+    def sysret(self, rip: int) -> bool:
+        """A SYSRET to ``rip`` returns from a stepped SYSCALL."""
+        if rip not in self._syscalls:
+            return False
+        del self._syscalls[self._syscalls.index(rip) :]
+        return True
+
     def forget(self) -> None:
         """Host single-stepping ended."""
         self._frames.clear()
+        self._syscalls.clear()
