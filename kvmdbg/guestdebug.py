@@ -5,8 +5,8 @@ what KVM_SET_GUEST_DEBUG does (spec 3), who receives a #DB or #BP (4), what RFLA
 delivery does to DR6 and DR7 (6), what an exit carries (7), and what a guest's MOV DR reads and
 writes (8). States are frozen; every function returns the next one.
 
-Where KVM's backends differ, a :class:`Profile` names the choice. Must not know: any engine. An
-engine tells what happened ("INT3 at this address", "these data breakpoints matched") and asks here.
+Where KVM's backends differ, profiles.py has the choice. Must not know: any engine. An engine tells
+what happened ("INT3 at this address", "these data breakpoints matched") and asks here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from .errors import IoctlError
 from .exits import DebugExit
+from .profiles import REFERENCE, Profile
 from .uapi import GuestDbg
 from .x86 import debugreg
 from .x86.registers import MASK32, MASK64, RFLAGS, DebugRegs
 from .x86.vectors import Vector
 
-_TF = int(RFLAGS.TF)
+_TF, _RF = int(RFLAGS.TF), int(RFLAGS.RF)
 _DB, _BP = int(Vector.DB), int(Vector.BP)
 _INJECT = int(GuestDbg.INJECT_DB | GuestDbg.INJECT_BP)
 _ENABLE = int(GuestDbg.ENABLE)
@@ -31,6 +32,8 @@ _SINGLESTEP = int(GuestDbg.SINGLESTEP)
 _USE_HW_BP = int(GuestDbg.USE_HW_BP)
 _USE_SW_BP = int(GuestDbg.USE_SW_BP)
 _BLOCKIRQ = int(GuestDbg.BLOCKIRQ)
+
+_CONSTANTS_OF_2008 = (debugreg.DR6_RESET, debugreg.DR7_RESET)
 
 BS_DR6 = debugreg.DR6_RESET | debugreg.DR6_BS
 """DR6 of a single-step report: 0xFFFF4FF0."""
@@ -41,22 +44,6 @@ class Owner(Enum):
 
     HOST = "host"
     GUEST = "guest"
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """Named choices where KVM's backends differ (spec 12-14).
-
-    ``hides_tf`` keeps a host-owned TF out of what the guest pushes (PUSHF, SYSCALL, frames): the
-    promise of the 2008 text; VMX and SVM leak it.
-    """
-
-    name: str
-    hides_tf: bool = True
-
-
-REFERENCE = Profile("reference")
-"""Linux 7.2's rules on VMX, without its leaks (spec 14)."""
 
 
 class PendingException(NamedTuple):
@@ -97,17 +84,17 @@ class DebugState:
     @property
     def hardware(self) -> bool:
         """The host owns the debug registers."""
-        return bool(self.control & _USE_HW_BP)
+        return bool(self.control & _USE_HW_BP) and self.profile.hardware_breakpoints
 
     @property
     def effective_dr7(self) -> int:
         """The DR7 that matches are made with: the host's under USE_HW_BP, else the guest's."""
-        return self.host_dr7 if self.control & _USE_HW_BP else self.guest.dr7
+        return self.host_dr7 & MASK32 if self.hardware else self.guest.dr7
 
     @property
     def effective_db(self) -> tuple[int, int, int, int]:
         """The addresses that matches are made with; all or nothing, never merged."""
-        return self.host_db if self.control & _USE_HW_BP else self.guest.db
+        return self.host_db if self.hardware else self.guest.db
 
 
 # -- KVM_SET_GUEST_DEBUG (spec 3) ------------------------------------------------------------------
@@ -118,14 +105,14 @@ def set_guest_debug(
 ) -> DebugState:
     """The state after KVM_SET_GUEST_DEBUG; the caller rewrites RFLAGS (``rflags_written``).
 
-    Unknown control bits, debugreg[4..6] and reserved DR7 bits are accepted as x86 KVM does; DR7 is
-    cut to 32 bits (spec 3). Raises IoctlError EBUSY for an injection while an exception is queued,
+    Unknown control bits, debugreg[4..6] and reserved DR7 bits are accepted as x86 KVM does; of DR7
+    32 bits count (spec 3). Raises IoctlError EBUSY for an injection while an exception is queued,
     and then nothing else changes.
     """
     control = int(control)  # arithmetic on an IntFlag costs a microsecond, and it is asked often
     pending = state.pending
     if control & _INJECT:
-        if pending is not None:
+        if pending is not None and state.profile.refuses_second_injection:
             raise IoctlError(
                 errno.EBUSY, "KVM_SET_GUEST_DEBUG", "an exception is already pending; run first"
             )
@@ -139,7 +126,7 @@ def set_guest_debug(
         control=kept,
         pending=pending,
         host_db=(a & MASK64, b & MASK64, c & MASK64, d & MASK64) if hardware else state.host_db,
-        host_dr7=debugreg8[7] & MASK32 if hardware else state.host_dr7,
+        host_dr7=debugreg8[7] & MASK64 if hardware else state.host_dr7,
         singlestep_rip=linear_rip if kept & _SINGLESTEP else state.singlestep_rip,
     )
 
@@ -156,42 +143,69 @@ def _injection(control: int) -> PendingException:
 
 def rflags_read(state: DebugState, rflags: int) -> int:
     """What KVM_GET_REGS shows of the machine's RFLAGS: no TF while the host single-steps."""
-    return rflags & ~_TF if state.control & _SINGLESTEP else rflags
+    if not state.control & _SINGLESTEP:
+        return rflags
+    return rflags & ~(_TF | _RF) if state.profile.hides_rf else rflags & ~_TF
+
+
+def rflags_armed(state: DebugState, rflags: int) -> int:
+    """What KVM_SET_GUEST_DEBUG leaves in the machine where it read ``rflags``."""
+    if not state.control & _SINGLESTEP:
+        return rflags
+    return rflags | _TF | _RF if state.profile.hides_rf else rflags | _TF
 
 
 def rflags_written(state: DebugState, rflags: int, linear_rip: int) -> int:
     """What the machine's RFLAGS become when KVM writes ``rflags``: TF iff stepping from here."""
-    if state.control & _SINGLESTEP and linear_rip == state.singlestep_rip:
+    if not state.control & _SINGLESTEP or state.profile.hides_rf:
+        return rflags
+    if state.profile.steps_by_flag or linear_rip == state.singlestep_rip:
         return rflags | _TF
     return rflags
 
 
-def hides_tf(state: DebugState) -> bool:
-    """True when the machine's TF is the host's and the guest must not see it in what it pushes."""
-    return bool(state.control & _SINGLESTEP) and state.profile.hides_tf
+def pushes_hidden_tf(state: DebugState) -> bool:
+    """PUSHF and SYSCALL must not show the guest the machine's TF, which is the host's."""
+    return bool(state.control & _SINGLESTEP) and state.profile.pushf_hides_tf
+
+
+def frames_hide_tf(state: DebugState) -> bool:
+    """Exception frames must not show it."""
+    return bool(state.control & _SINGLESTEP) and state.profile.frames_hide_tf
 
 
 # -- who gets it (spec 4) --------------------------------------------------------------------------
 
 
 def owner_of_db(state: DebugState) -> Owner:
-    """A #DB goes to the host iff SINGLESTEP or USE_HW_BP is set, whatever caused it."""
-    return Owner.HOST if state.control & (_SINGLESTEP | _USE_HW_BP) else Owner.GUEST
+    """A #DB goes to the host iff SINGLESTEP or USE_HW_BP is set, whatever caused it.
+
+    Where the guest keeps what it caused, the emulator's trap is the host's under SINGLESTEP only.
+    """
+    takes = _SINGLESTEP if state.profile.guest_gets_its_own else _SINGLESTEP | _USE_HW_BP
+    return Owner.HOST if state.control & takes else Owner.GUEST
 
 
 def owner_of_bp(state: DebugState) -> Owner:
     """A #BP by opcode CC goes to the host iff USE_SW_BP is set."""
-    return Owner.HOST if state.control & _USE_SW_BP else Owner.GUEST
+    takes = state.control & _USE_SW_BP and state.profile.bp_to_host
+    return Owner.HOST if takes else Owner.GUEST
 
 
 def owner_of_general_detect(state: DebugState) -> Owner:
     """DR7.GD: the host's under USE_HW_BP, else the guest's, even under SINGLESTEP (VMX)."""
-    return Owner.HOST if state.control & _USE_HW_BP else Owner.GUEST
+    return Owner.HOST if state.control & state.profile.gd_control else Owner.GUEST
+
+
+def owner_of_icebp(state: DebugState) -> Owner:
+    """INT1: as any #DB, where KVM gets to see it (spec 4.4)."""
+    return owner_of_db(state) if state.profile.icebp_to_host else Owner.GUEST
 
 
 def db_exit(state: DebugState, pc: int, causes: int) -> DebugExit:
     """KVM_EXIT_DEBUG for a #DB; ``causes`` are DR6 bits. Guest registers stay as they are."""
-    return DebugExit(_DB, pc, debugreg.DR6_RESET | causes, state.effective_dr7)
+    dr6 = debugreg.DR6_RESET | causes if state.profile.exit_has_dr6 else 0
+    return DebugExit(_DB, pc, dr6, state.effective_dr7 if state.profile.exit_has_dr7 else 0)
 
 
 def bp_exit(pc: int) -> DebugExit:
@@ -204,7 +218,7 @@ def blocks_interrupts(state: DebugState) -> bool:
 
     Not KVM_INTERRUPT with an irqchip in userspace: that one counts as injected (spec 10).
     """
-    return bool(state.control & _BLOCKIRQ)
+    return bool(state.control & _BLOCKIRQ) and state.profile.blocks_interrupts
 
 
 # -- delivery to the guest (spec 6) ----------------------------------------------------------------
@@ -277,7 +291,8 @@ def check_mov_dr(
         return Refusal(Vector.UD)
     if cpl > 0:
         return Refusal(Vector.GP, 0)
-    if state.effective_dr7 & debugreg.DR7_GD:
+    dr7 = state.guest.dr7 if state.profile.guest_gets_its_own else state.effective_dr7
+    if dr7 & debugreg.DR7_GD:
         return Refusal(Vector.DB, payload=debugreg.DR6_BD)
     if written is not None and number >= 4 and written >> 32:
         return Refusal(Vector.GP, 0)
@@ -286,6 +301,8 @@ def check_mov_dr(
 
 def read_dr(state: DebugState, number: int) -> int:
     """What the guest reads: always its own registers, whatever the host has armed."""
+    if not state.profile.virtual_debug_registers:
+        return 0 if number < 4 else _CONSTANTS_OF_2008[number & 1]
     if number < 4:
         return state.guest.db[number]
     return state.guest.dr6 if number in (4, 6) else state.guest.dr7
@@ -294,6 +311,8 @@ def read_dr(state: DebugState, number: int) -> int:
 def write_dr(state: DebugState, number: int, value: int) -> DebugState:
     """The state after a guest's MOV to DRn (checks passed): fixed bits applied (spec 8)."""
     guest = state.guest
+    if not state.profile.virtual_debug_registers:
+        return state
     if number < 4:
         db = list(guest.db)
         db[number] = value & MASK64
@@ -326,5 +345,38 @@ def set_debugregs(state: DebugState, registers: DebugRegs) -> DebugState:
 
 
 def exec_causes(state: DebugState, linear: int) -> int:
-    """DR6 B bits of the effective execution breakpoints at ``linear`` (RF is the caller's)."""
+    """DR6 B bits of the effective execution breakpoints at ``linear``."""
     return debugreg.exec_hits(state.effective_dr7, state.effective_db, linear)
+
+
+def exec_break(state: DebugState, linear: int, *, rf: bool) -> tuple[Owner, int] | None:
+    """Who gets the execution breakpoints at ``linear``, and their B bits; None where none hits.
+
+    ``rf`` tells that RFLAGS.RF is set for this instruction.
+    """
+    profile = state.profile
+    shielded = rf and (profile.rf_shields_host or not state.hardware)
+    causes = 0
+    if not shielded and (state.hardware or not profile.guest_gets_its_own):
+        causes = exec_causes(state, linear)
+    if causes:
+        return (Owner.HOST if state.hardware else owner_of_db(state)), causes
+    if profile.guest_gets_its_own and not rf:
+        causes = debugreg.exec_hits(state.guest.dr7, state.guest.db, linear)
+    return (Owner.GUEST, causes) if causes else None
+
+
+def armed_slots(state: DebugState) -> list[tuple[debugreg.Slot, int]]:
+    """Every enabled debug register that can hit anything, with its address: the effective ones.
+
+    Where the guest keeps its own under USE_HW_BP, both sets count.
+    """
+    sets = [(state.effective_dr7, state.effective_db)]
+    if state.profile.guest_gets_its_own and state.hardware:
+        sets.append((state.guest.dr7, state.guest.db))
+    return [
+        (slot, db[slot.index])
+        for dr7, db in sets
+        for slot in debugreg.decode_dr7(dr7).slots
+        if slot.enabled and (state.profile.data_breakpoints or slot.access is debugreg.Access.EXEC)
+    ]

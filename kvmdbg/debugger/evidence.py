@@ -13,9 +13,8 @@ from ..x86.attempt import Stack, stack_of
 from ..x86.decode import Instruction
 from ..x86.descriptors import Gate, segment_from_descriptor, unpack_gate
 from ..x86.linear import LinearMemory
-from ..x86.paging import PF_ID, PF_P, PF_RSVD, PF_U, PF_W, Entry, NonCanonical, PageFault, Read
-from ..x86.paging import walk as walk_tables
-from ..x86.registers import CR0, CR4, EFER, MASK64, DescriptorTable, Regs, Segment, Sregs
+from ..x86.paging import NonCanonical, PageFault, Read
+from ..x86.registers import CR0, EFER, MASK64, RFLAGS, DescriptorTable, Regs, Segment, Sregs
 
 GATE_TYPES = {
     0x5: "task gate",
@@ -28,17 +27,10 @@ GATE_TYPES = {
 """SDM vol. 3, table 3-2; in long mode E and F are the 64-bit ones."""
 
 _SYSTEM_TYPES = {1: "16-bit TSS", 2: "LDT", 3: "busy 16-bit TSS", 9: "TSS", 11: "busy TSS"}
-_PF_BITS = (
-    (PF_P, "P", "an entry is not present", "the page is there, a right is missing"),
-    (PF_W, "W/R", "a read", "a write"),
-    (PF_U, "U/S", "by the supervisor", "by CPL 3"),
-    (PF_RSVD, "RSVD", "", "a reserved bit is set"),
-    (PF_ID, "I/D", "", "an instruction fetch"),
-)
 
 
 class Evidence(NamedTuple):
-    """One thing looked at; ``wrong`` is empty where nothing is.
+    """One thing looked at; ``wrong`` is empty where nothing is, ``mend`` says what would help.
 
     ``address`` is linear, or physical where ``physical`` is set; None for what lies in no memory.
     """
@@ -49,6 +41,7 @@ class Evidence(NamedTuple):
     meaning: str
     wrong: str = ""
     physical: bool = False
+    mend: str = ""
 
     def __str__(self) -> str:
         at = "" if self.address is None else f" at {self.where}"
@@ -62,6 +55,18 @@ class Evidence(NamedTuple):
         if self.address is None:
             return ""
         return f"{'physical ' if self.physical else ''}{self.address:#x}"
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, with the thing, its address and its bytes.
+
+        >>> Evidence("PTE", 0x11080, bytes(4), "0x0: P=0", "P (bit 0) is 0", physical=True).sentence
+        'PTE at physical 0x11080, bytes 00 00 00 00: P (bit 0) is 0'
+        """
+        at = "" if self.address is None else f" at {self.where}"
+        raw = f", bytes {self.raw.hex(' ')}" if self.raw else ""
+        plain = "" if self.raw or self.address is not None else f" = {self.meaning}"
+        return f"{self.what}{at}{raw}{plain}: {self.wrong}"
 
 
 class Scene(NamedTuple):
@@ -80,6 +85,11 @@ class Scene(NamedTuple):
     def real(self) -> bool:
         """Real mode: an IVT instead of an IDT."""
         return not self.sregs.cr0 & CR0.PE
+
+    @property
+    def v86(self) -> bool:
+        """Virtual-8086 mode: CPL 3 and real-mode segments, but an IDT (SDM vol. 3, 20.2)."""
+        return not (self.real or self.long) and bool(self.regs.rflags & RFLAGS.VM)
 
     @property
     def long(self) -> bool:
@@ -171,20 +181,6 @@ def error_code_words(code: int) -> str:
     return f"{code:#x}: index {code >> 3} in the {table}{outside}"
 
 
-def page_fault_words(code: int) -> str:
-    """A #PF's error code bit by bit (SDM vol. 3, 4.7).
-
-    >>> page_fault_words(2)
-    '0x2: P=0 (an entry is not present), W/R=1 (a write), U/S=0 (by the supervisor)'
-    """
-    bits = [
-        f"{name}={int(bool(code & bit))} ({one if code & bit else zero})"
-        for bit, name, zero, one in _PF_BITS
-        if zero or code & bit
-    ]
-    return f"{code:#x}: {', '.join(bits)}"
-
-
 def read_descriptor(scene: Scene, selector: int) -> tuple[Segment | None, Evidence]:
     """A descriptor decoded, and where it was found (SDM vol. 3, 3.4.5)."""
     name, table = table_of(scene, selector)
@@ -221,49 +217,6 @@ def _segment_kind(segment: Segment) -> str:
         return words + (", conforming" if kind & 4 else "")
     words = "data, writable" if kind & 2 else "data, read only"
     return words + (", expands down" if kind & 4 else "")
-
-
-def page_walk(scene: Scene, linear: int, code: int) -> list[Evidence]:
-    """Every paging entry on the way to ``linear``; the one that refuses the access says which bit.
-
-    ``code`` is the #PF's error code: it tells what kind of access it was (SDM vol. 3, 4.6, 4.7).
-    """
-    try:
-        entries = walk_tables(linear, scene.sregs, scene.read)
-    except NonCanonical:
-        return [Evidence("CR2", linear, b"", "no walk", "the address is not canonical")]
-    wide = scene.long or scene.sregs.cr4 & CR4.PAE
-    found = [_paging_entry(scene, entry, code, 8 if wide else 4) for entry in entries]
-    if found and not any(evidence.wrong for evidence in found):
-        words = "the tables allow this access now: they were changed, or the TLB held something old"
-        found.append(Evidence("the walk", None, b"", words))
-    return found
-
-
-def _paging_entry(scene: Scene, entry: Entry, code: int, width: int) -> Evidence:
-    bits = [f"P={int(entry.present)}", f"R/W={int(entry.writable)}", f"U/S={int(entry.user)}"]
-    bits += [f"XD={int(entry.no_execute)}"] if width == 8 else []
-    size = f", maps a page of {entry.page_size:#x} bytes" if entry.page_size else ""
-    raw = entry.value.to_bytes(width, "little")
-    meaning = f"{entry.value:#x}: {', '.join(bits)}{size}"
-    wrong = _refusing_bit(scene, entry, code)
-    return Evidence(entry.level, entry.address, raw, meaning, wrong, physical=True)
-
-
-def _refusing_bit(scene: Scene, entry: Entry, code: int) -> str:
-    if not entry.present:
-        return "P (bit 0) is 0: not present"
-    if entry.problem:
-        return entry.problem
-    if not code & PF_P or (entry.level == "PDPTE" and not scene.long):
-        return ""
-    if code & PF_U and not entry.user:
-        return "U/S (bit 2) is 0: for the supervisor only"
-    if code & PF_W and not entry.writable and (code & PF_U or scene.sregs.cr0 & CR0.WP):
-        return "R/W (bit 1) is 0: read only"
-    if code & PF_ID and entry.no_execute:
-        return "XD (bit 63) is 1: not to be executed"
-    return ""
 
 
 def stack(sregs: Sregs, rsp: int) -> Stack:

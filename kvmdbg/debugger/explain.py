@@ -8,18 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from textwrap import wrap
 
 from ..x86.decode import Instruction
 from ..x86.delivery import Delivered, Event, EventKind, Part, Step, TripleFault, deliver
-from ..x86.registers import RFLAGS, Regs, Segment, linear_pc
+from ..x86.registers import RFLAGS, Regs, linear_pc
 from ..x86.vectors import CONTRIBUTORY, HAS_ERROR_CODE, TITLES, Vector
 from ..x86.vectors import name as vector_name
 from . import evidence, raising
 from .evidence import Evidence, Scene
+from .examiners import entering, pages
+from .examiners.case import UNSEEN
 
-ONLY = "%vm why explains an exception, a double or a triple fault"
+ONLY = "%vm why explains faults"
+WIDTH = 100
+"""Columns of the text form."""
 SHUTDOWN = "triple fault: shutdown"
 _SOFTWARE = (EventKind.SOFTWARE, EventKind.SOFTWARE_EXCEPTION)
+_NOT_CHECKED = ("instruction", "error code", "CR2", "the walk", UNSEEN)
+_FROM_OUTSIDE = {
+    EventKind.NMI: "a non-maskable interrupt",
+    EventKind.EXTERNAL: "an external interrupt",
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +41,15 @@ class ExplainedStep:
     error_code: int | None
     evidence: tuple[Evidence, ...]
     outcome: str
+    cause: str = ""
+    """What raised it, in one sentence; what was checked, if nothing of that was wrong."""
+    mends: tuple[str, ...] = ()
+    """What would have helped: against the exception, and against its not being delivered."""
 
     def __str__(self) -> str:
-        return "\n".join(
-            [self.title, *(f"  {item}" for item in self.evidence), f"  {self.outcome}"]
-        )
+        items = [f"because {self.cause}"] if self.cause else []
+        items += [*map(str, self.evidence), self.outcome, *(f"to mend: {m}" for m in self.mends)]
+        return "\n".join([folded(self.title), *(folded(item, 2) for item in items)])
 
     @property
     def wrong(self) -> tuple[Evidence, ...]:
@@ -51,7 +65,14 @@ class Explanation:
     steps: tuple[ExplainedStep, ...] = ()
 
     def __str__(self) -> str:
-        return "\n".join([self.title, *map(str, self.steps)])
+        return "\n".join([folded(self.title), *map(str, self.steps)])
+
+
+def folded(text: str, indent: int = 0) -> str:
+    """``text`` in lines of at most ``WIDTH`` columns; all but the first are indented further."""
+    first, more = " " * indent, " " * (indent + 4)
+    lines = wrap(text, WIDTH, initial_indent=first, subsequent_indent=more, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def nothing(last: str) -> Explanation:
@@ -67,15 +88,16 @@ def explain(scene: Scene, event: Event) -> Explanation:
     return Explanation(_title(scene, event, ins, outcome), steps)
 
 
-def unexplained(scene: Scene) -> Explanation:
+def unexplained(scene: Scene, candidates: str) -> Explanation:
     """A shutdown that the instruction at hand does not raise: at least #DF could not be delivered.
 
-    An interrupt, an NMI or an injected exception leaves no trace in the registers.
+    An interrupt, an NMI or an injected exception leaves no trace in the registers; ``candidates``
+    says which of them it can have been.
     """
     outcome = deliver(Event(Vector.DF, EventKind.FAULT, 0), scene.regs, scene.sregs, scene.read)
     title = (
         f"{SHUTDOWN} at {scene.place(_pc(scene))}: the instruction there raises nothing, so the"
-        " first event was an interrupt, an NMI or a trap; what can be seen is the last one"
+        f" first event was {candidates}; what can be seen is the last one"
     )
     if not isinstance(outcome, TripleFault):
         return Explanation(
@@ -141,20 +163,61 @@ def _handler(scene: Scene, outcome: Delivered) -> str:
 def _steps(
     scene: Scene, event: Event | None, ins: Instruction | None, outcome: Delivered | TripleFault
 ) -> Iterator[ExplainedStep]:
-    trail = outcome.trail
+    trail, cause = outcome.trail, ""
     for number, step in enumerate(trail):
         first = event if number == 0 else None
         before = trail[number - 1].fault if number else None
-        found = [*_raised(scene, step, first, before, ins), *_entering(scene, step)]
-        if step.fault is None and isinstance(outcome, Delivered):
-            found += _frame(scene, step, outcome)
-            came = f"delivered: the guest goes on in {_handler(scene, outcome)}"
-        else:
-            following = trail[number + 1].vector if number + 1 < len(trail) else None
-            came = _came(step, following)
+        raised = tuple(_raised(scene, step, first, before, ins))
+        entering = tuple(_entering(scene, step, outcome))
+        if first is not None:
+            cause = _cause(first, raised)
         name = _name(first) if first else vector_name(step.vector)
         title = _step_title(name, step, first is None, None if scene.real else step.error_code)
-        yield ExplainedStep(title, step.vector, step.error_code, tuple(found), came)
+        came = _result(scene, outcome, number)
+        mends = _mends(raised, entering)
+        found = (*raised, *entering)
+        yield ExplainedStep(title, step.vector, step.error_code, found, came, cause, mends)
+        cause = _refused(step, entering)
+
+
+def _entering(scene: Scene, step: Step, outcome: Delivered | TripleFault) -> Iterator[Evidence]:
+    yield from entering.examine(scene, step)
+    if step.fault is None and isinstance(outcome, Delivered):
+        yield entering.frame(scene, step, outcome)
+
+
+def _result(scene: Scene, outcome: Delivered | TripleFault, number: int) -> str:
+    step, trail = outcome.trail[number], outcome.trail
+    if step.fault is None and isinstance(outcome, Delivered):
+        return f"delivered: the guest goes on in {_handler(scene, outcome)}"
+    return _came(step, trail[number + 1].vector if number + 1 < len(trail) else None)
+
+
+def _cause(event: Event, raised: tuple[Evidence, ...]) -> str:
+    """Why the first event came, as far as that is proved."""
+    wrong = [item.sentence for item in raised if item.wrong]
+    if wrong:
+        return "; ".join(wrong)
+    if event.kind in _SOFTWARE:
+        return "the instruction asks for it"
+    if event.kind in _FROM_OUTSIDE:
+        return f"it came from outside: {_FROM_OUTSIDE[event.kind]}"
+    if event.kind is EventKind.TRAP:
+        return "it is a trap, met after the instruction before"
+    looked = dict.fromkeys(item.what for item in raised if item.what not in _NOT_CHECKED)
+    if not looked:
+        return "the cause is not proved: nothing that can be seen here says more"
+    return f"the cause is not proved: nothing wrong was found in {', '.join(looked)}"
+
+
+def _refused(step: Step, looked: tuple[Evidence, ...]) -> str:
+    """Why the delivery of ``step`` raised the next one."""
+    wrong = [item.sentence for item in looked if item.wrong]
+    return f"{vector_name(step.vector)} could not be delivered: {'; '.join(wrong) or step.problem}"
+
+
+def _mends(*looked: tuple[Evidence, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.mend for part in looked for item in part if item.mend))
 
 
 def _step_title(name: str, step: Step, nested: bool, error_code: int | None) -> str:
@@ -196,94 +259,15 @@ def _raised(
     cr2 = first.cr2 if first else before.cr2 if before else None
     if step.vector == Vector.PF and cr2 is not None:
         code = step.error_code or 0
-        yield Evidence("error code", None, b"", evidence.page_fault_words(code))
+        yield Evidence("error code", None, b"", pages.fault_words(code))
         yield Evidence("CR2", None, b"", f"{cr2:#x}: the linear address that faulted")
-        yield from evidence.page_walk(scene, cr2, code)
+        yield from pages.page_walk(scene, cr2, code)
     elif step.error_code and step.vector in HAS_ERROR_CODE:
         yield Evidence("error code", None, b"", evidence.error_code_words(step.error_code))
-    if first is not None and ins is not None and first.kind is EventKind.FAULT:
+    if first is not None and _is_examined(first):
         yield from raising.why(scene, ins, step.vector, step.error_code)
 
 
-def _entering(scene: Scene, step: Step) -> Iterator[Evidence]:
-    """Gate, code segment and stack, as far as the delivery came."""
-    yield evidence.gate(scene, step.vector, _wrong(step, Part.GATE))
-    if step.part is not Part.GATE and not scene.real:
-        gate = evidence.read_gate(scene, step.vector)
-        if gate is not None:
-            segment, found = evidence.read_descriptor(scene, gate.selector)
-            yield found._replace(wrong=_wrong(step, Part.CODE))
-            if segment is not None and step.part is not Part.CODE:
-                yield from _stack(scene, step, segment, gate.ist)
-    if step.part is Part.ENTRY:
-        yield Evidence("entry point", None, b"", "the gate's offset", step.problem)
-    if scene.real and step.part is Part.STACK:
-        yield Evidence("stack", None, b"", f"SS:SP, SP={scene.regs.rsp & 0xFFFF:#x}", step.problem)
-    fault = step.fault
-    if fault is not None and fault.vector == Vector.PF and fault.cr2 is not None:
-        yield from evidence.page_walk(scene, fault.cr2, fault.error_code or 0)
-
-
-def _wrong(step: Step, part: Part) -> str:
-    return step.problem if step.part is part else ""
-
-
-def _stack(scene: Scene, step: Step, code: Segment, ist: int) -> Iterator[Evidence]:
-    """Which stack the handler gets (SDM vol. 3, 6.12.1, 6.14.5); its TSS field if it is another."""
-    wrong, v86 = _wrong(step, Part.STACK), bool(scene.regs.rflags & RFLAGS.VM)
-    cpl = 3 if v86 else scene.sregs.ss.dpl
-    inner = not code.type & 4 and code.dpl < cpl
-    if not (inner or (scene.long and ist)):
-        if wrong:
-            yield Evidence("stack", None, b"", f"the present one, RSP={scene.regs.rsp:#x}", wrong)
-        return
-    tr = scene.sregs.tr
-    words = evidence.segment_fields(tr) + (", unusable" if tr.unusable else "")
-    bad_tss = "TSS's limit" in wrong or wrong.startswith("TR ")
-    what = f"TR {tr.selector:#06x}"
-    yield Evidence(what, None, b"", words, wrong if bad_tss else "")
-    yield from _tss_field(scene, code.dpl, ist, "" if bad_tss else wrong)
-
-
-def _tss_field(scene: Scene, level: int, ist: int, wrong: str) -> Iterator[Evidence]:
-    """The stack pointer in the TSS (SDM vol. 3, 7.2.1, 7.2.2, 7.7)."""
-    tr = scene.sregs.tr
-    if scene.long:
-        name, slot, size = (
-            (f"TSS.IST{ist}", ist * 8 + 28, 8) if ist else (f"TSS.RSP{level}", level * 8 + 4, 8)
-        )
-    elif tr.type & 8:
-        name, slot, size = f"TSS.ESP{level}, SS{level}", level * 8 + 4, 6
-    else:
-        name, slot, size = f"TSS.SP{level}, SS{level}", level * 4 + 2, 4
-    raw, unread = scene.load(tr.base + slot, size)
-    if slot + size - 1 > tr.limit or not raw:
-        words = unread or f"offset {slot:#x} is beyond the TSS's limit {tr.limit:#x}"
-        yield Evidence(name, tr.base + slot, b"", words, wrong)
-        return
-    pointer = int.from_bytes(raw if scene.long else raw[:-2], "little")
-    if scene.long:
-        yield Evidence(name, tr.base + slot, raw, f"{pointer:#x}", wrong)
-        return
-    selector = int.from_bytes(raw[-2:], "little")
-    yield Evidence(name, tr.base + slot, raw, f"{selector:#06x}:{pointer:#x}", wrong)
-    yield evidence.read_descriptor(scene, selector)[1]._replace(wrong="")
-
-
-def _frame(scene: Scene, step: Step, outcome: Delivered) -> Iterator[Evidence]:
-    """What was pushed, lowest address first."""
-    gate = evidence.read_gate(scene, step.vector)
-    width = frame_width(scene, step.vector)
-    pushed = dict(outcome.writes)
-    raw = b"".join(pushed[address] for address in sorted(pushed))
-    base, offset, _ = evidence.stack(outcome.sregs, outcome.regs.rsp)
-    has_code = gate is not None and step.error_code is not None
-    yield evidence.frame(base + offset, raw, width, has_code)
-
-
-def frame_width(scene: Scene, vector: int) -> int:
-    """Bytes per item of a vector's frame."""
-    gate = evidence.read_gate(scene, vector)
-    if scene.real or (not scene.long and gate is not None and gate.is_16bit):
-        return 2
-    return 8 if scene.long else 4
+def _is_examined(event: Event) -> bool:
+    """The instruction itself has reasons; #OF is INTO's."""
+    return event.kind is EventKind.FAULT or event.vector == Vector.OF

@@ -43,7 +43,9 @@ class Vm:
 
     ``engine`` is ``"auto"`` or the name of one (``engines.ENGINES``), ``mode`` the processor's mode
     to begin in (``real``, ``protected``, ``long``), ``ram`` the guest's memory in bytes: a multiple
-    of 4096 from 64 KiB to 3 GiB. Raises UnknownName, BadInput or EngineUnavailable.
+    of 4096 from 64 KiB to 3 GiB. ``profile`` names whose rules of debugging the embedded engine
+    follows (``profiles.PROFILES``; ``reference`` if None). Raises UnknownName, BadInput or
+    EngineUnavailable.
 
     >>> with Vm() as vm:
     ...     vm.load(b"\\xb8\\x05\\x00\\x00\\x00\\xf4")      # mov eax, 5; hlt
@@ -51,11 +53,18 @@ class Vm:
     5
     """
 
-    def __init__(self, engine: str = "auto", mode: str = "long", ram: int = 16 * 2**20) -> None:
+    def __init__(
+        self,
+        engine: str = "auto",
+        mode: str = "long",
+        ram: int = 16 * 2**20,
+        profile: str | None = None,
+    ) -> None:
         check_mode(mode)
         check_ram(ram)
         self._boot_mode = mode
-        self._engine = open_engine(engine, ram)
+        self._engine = open_engine(engine, ram, profile)
+        self._profile = profile
         self._closed = False
         self._guest = Guest(self._engine)
         self._table = BreakpointTable(self._guest)
@@ -124,6 +133,11 @@ class Vm:
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
         return self._closed
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that was asked for; None: the engine's own rules."""
+        return self._profile
 
     @property
     def engine_name(self) -> str:

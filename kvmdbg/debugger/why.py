@@ -11,17 +11,19 @@ from itertools import takewhile
 
 from ..exits import ExceptionExit, Exit, ShutdownExit
 from ..x86.debugreg import DR6_B, DR6_BD, DR6_BS
-from ..x86.delivery import Delivered, Event, EventKind, TripleFault, deliver
+from ..x86.delivery import Delivered, Event, EventKind, Step, TripleFault, deliver
 from ..x86.registers import MASK64, RFLAGS, Regs, Segment, Sregs, linear_pc
 from ..x86.vectors import HAS_ERROR_CODE, Vector
 from . import evidence
 from .evidence import Scene
-from .explain import Explanation, explain, frame_width, nothing, pushing, unexplained
+from .examiners.entering import frame_width
+from .explain import Explanation, explain, nothing, pushing, unexplained
 from .guest import Guest
 from .handlers import tried_again
 from .stop import Stop
 
 _RF, _TF = int(RFLAGS.RF), int(RFLAGS.TF)
+_SOFTWARE = (EventKind.SOFTWARE, EventKind.SOFTWARE_EXCEPTION, EventKind.PRIVILEGED_SOFTWARE)
 _INT = 0xCD
 _SHORT = {3: b"\xcc", 4: b"\xce"}
 """INT3 and INTO."""
@@ -75,7 +77,10 @@ def _event(scene: Scene, exit: ExceptionExit, cr2: int) -> Event:
 
 
 def _shutdown(guest: Guest, scene: Scene, dr6: int) -> Explanation:
-    """The registers stand at the last fault: the instruction is tried once more."""
+    """What the engine remembers; else the instruction at which the guest stands is tried again."""
+    remembered = _remembered(guest, scene)
+    if remembered is not None:
+        return explain(scene, remembered)
     exit, cr2 = tried_again(guest, scene.regs, scene.sregs)
     if exit is not None:
         return explain(scene, _event(scene, exit, cr2))
@@ -83,7 +88,27 @@ def _shutdown(guest: Guest, scene: Scene, dr6: int) -> Explanation:
     traced = scene.regs.rflags & _TF or dr6 & (DR6_B | DR6_BD | DR6_BS)
     if traced and isinstance(deliver(trap, scene.regs, scene.sregs, scene.read), TripleFault):
         return explain(scene, trap)
-    return unexplained(scene)
+    return unexplained(scene, _candidates(guest, scene))
+
+
+def _remembered(guest: Guest, scene: Scene) -> Event | None:
+    """The event with which the shutdown began, from an engine that kept its steps."""
+    trail: tuple[Step, ...] = getattr(guest.engine, "trail", ())
+    if not trail or trail[-1].fault is None:
+        return None
+    first = trail[0]
+    rip = scene.regs.rip if first.kind in _SOFTWARE else None
+    return Event(first.vector, first.kind, first.error_code, first.cr2, rip)
+
+
+def _candidates(guest: Guest, scene: Scene) -> str:
+    """Which events from outside can have come: an NMI blocks the next one, IF=0 an interrupt."""
+    words = ["an exception that the host injected"]
+    if guest.engine.get_vcpu_events().nmi_masked:
+        words.insert(0, "an NMI (NMIs are blocked now)")
+    if scene.regs.rflags & RFLAGS.IF:
+        words.insert(0, "an external interrupt (IF is 1)")
+    return " or ".join(words)
 
 
 # Inside a handler

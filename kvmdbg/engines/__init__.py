@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..errors import EngineUnavailable, UnknownName
 from ..exits import Exit
+from ..profiles import find_profile
 from ..x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
 
 
@@ -109,16 +110,17 @@ ENGINES = ("unicorn", "kvm")
 """Names for ``open_engine``; ``"auto"`` means the embedded engine."""
 
 
-def open_engine(name: str, ram: int) -> Engine:
+def open_engine(name: str, ram: int, profile: str | None = None) -> Engine:
     """Open an engine with ``ram`` bytes of zeroed guest RAM (a multiple of 4096).
 
-    Raises UnknownName for a name that is none of ``auto``, ``unicorn``, ``kvm``, and
-    EngineUnavailable where it cannot run.
+    ``profile`` names whose rules the embedded engine follows (profiles.py; ``reference`` if None).
+    Raises UnknownName for a name that is none of ``auto``, ``unicorn``, ``kvm``, or for an unknown
+    profile, EngineUnavailable where it cannot run, and BadInput for a profile with ``kvm``.
     """
     if name in ("auto", "unicorn"):
         from .unicorn import UnicornEngine
 
-        return UnicornEngine(ram)
+        return UnicornEngine(ram, find_profile(profile or "reference"))
     if name == "kvm":
         raise EngineUnavailable(
             'engine "kvm" is not part of this version; use engine="unicorn" (the embedded one)'

@@ -196,6 +196,7 @@ def info(vm: Vm) -> Shown:
     """What machine this is, and what it has done."""
     facts = {
         "engine": vm.engine_name,
+        "rules": vm.profile or "",
         "made for": f"{mode_of(vm)} mode",
         "now in": cpu.mode_words(vm.mode),
         "RAM": memory_size(vm),

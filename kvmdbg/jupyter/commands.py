@@ -6,6 +6,8 @@ Must not know: what a command does.
 
 from __future__ import annotations
 
+from ..engines import ENGINES
+from ..profiles import PROFILES
 from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
@@ -109,8 +111,15 @@ _VM = (
         "%vm new",
         "[options]",
         "Make a new, empty VM and drop the present one.",
-        options=(_MODE, _RAM, Option("--engine", "NAME", "auto or unicorn", ("auto", "unicorn"))),
-        examples=(("%vm new --mode real --ram 1M", "a small real-mode machine"),),
+        options=(
+            *(_MODE, _RAM),
+            Option("--engine", "NAME", "auto, unicorn or kvm", ("auto", *ENGINES)),
+            Option("--profile", "NAME", "whose rules unicorn follows", tuple(PROFILES)),
+        ),
+        examples=(
+            ("%vm new --mode real --ram 1M", "a small real-mode machine"),
+            ("%vm new --profile svm", "guest debugging as on AMD's processors"),
+        ),
     ),
     Command(
         "%vm load",

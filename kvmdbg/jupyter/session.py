@@ -46,12 +46,18 @@ class Session:
             raise NoVm(f"the VM was closed: {_HOW_TO_BEGIN}")
         raise NoVm(f"no VM yet: {_HOW_TO_BEGIN}")
 
-    def new_vm(self, mode: str | None, ram: int | None, engine: str | None) -> list[str]:
+    def new_vm(
+        self,
+        mode: str | None,
+        ram: int | None,
+        engine: str | None = None,
+        profile: str | None = None,
+    ) -> list[str]:
         """Replace the VM by a new, empty one; sentences that say what happened to whom.
 
         What is not said is as in the old VM.
         """
-        return self._replace(self._make(mode or self.mode, ram, engine))
+        return self._replace(self._make(mode or self.mode, ram, engine, profile))
 
     def load(self, program: Program, ram: int | None) -> list[str]:
         """Load an assembled program, into a new VM if mode or RAM size demand it.
@@ -70,9 +76,17 @@ class Session:
             raise
         return self._replace(new)
 
-    def _make(self, mode: str, ram: int | None, engine: str | None = None) -> Vm:
-        same = "auto" if self.vm is None else self.vm.engine_name
-        return Vm(engine=engine or same, mode=mode, ram=ram or self.ram)
+    def _make(
+        self,
+        mode: str,
+        ram: int | None,
+        engine: str | None = None,
+        profile: str | None = None,
+    ) -> Vm:
+        same, rules = ("auto", None) if self.vm is None else (self.vm.engine_name, self.vm.profile)
+        if engine is not None and engine != same:
+            rules = None
+        return Vm(engine or same, mode, ram or self.ram, profile or rules)
 
     def _replace(self, new: Vm) -> list[str]:
         old = self.vm

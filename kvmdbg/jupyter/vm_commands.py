@@ -39,7 +39,10 @@ def _where(session: Session) -> Shown:
 
 def _new(session: Session, args: Arguments) -> Shown:
     notes = session.new_vm(
-        args.value("--mode", str), args.value("--ram", size), args.value("--engine", str)
+        args.value("--mode", str),
+        args.value("--ram", size),
+        args.value("--engine", str),
+        args.value("--profile", str),
     )
     return sentences(session.vm, [*notes, "empty; next: a %%asm cell or %vm load"])
 

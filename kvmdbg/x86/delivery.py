@@ -51,6 +51,7 @@ class Step(NamedTuple):
     bytes and the handler they point to. ``error_code`` is what the event pushes, None if nothing.
     ``part`` is what refused the delivery and ``fault`` what the refusal raised, before the rules
     that make a double fault of two; both are None when it was delivered.
+    ``kind`` and ``cr2`` are the event's.
     """
 
     vector: int
@@ -59,6 +60,8 @@ class Step(NamedTuple):
     where: str
     part: Part | None = None
     fault: Event | None = None
+    kind: EventKind = EventKind.FAULT
+    cr2: int | None = None
 
 
 class Delivered(NamedTuple):
@@ -105,14 +108,18 @@ def deliver(event: Event, regs: Regs, sregs: Sregs, read: Read) -> Delivered | T
                 return TripleFault(regs, sregs, tuple(trail))
             event = nested
         else:
-            trail.append(Step(event.vector, event.error_code, "", entered.where))
+            trail.append(_delivered(event, entered.where))
             writes = tuple(entered.writes)
             return Delivered(entered.regs, entered.sregs, writes, event.vector, tuple(trail))
 
 
+def _delivered(event: Event, where: str) -> Step:
+    return Step(event.vector, event.error_code, "", where, kind=event.kind, cr2=event.cr2)
+
+
 def _refusal(event: Event, fault: Refused) -> Step:
-    code = event.error_code
-    return Step(event.vector, code, fault.problem, fault.where, fault.part, _raised(fault))
+    refused = _delivered(event, fault.where)
+    return refused._replace(problem=fault.problem, part=fault.part, fault=_raised(fault))
 
 
 def _raised(fault: Refused) -> Event:

@@ -17,6 +17,11 @@ MOV_FROM_DR, MOV_TO_DR = 0x0F21, 0x0F23
 MOV_TO_SEGMENT = 0x8E
 IN_OUT = frozenset((*range(0xE4, 0xE8), *range(0xEC, 0xF0)))
 INS_OUTS = frozenset(range(0x6C, 0x70))
+CARRIED_OUT_BY_KVM = IN_OUT | frozenset(
+    (0x0F01, 0x0F06, 0x0F09, 0x0F20, 0x0F21, 0x0F22, 0x0F23, 0x0F30, 0x0F32, 0x0FA2, 0xF4)
+)
+"""INVLPG and LMSW, CLTS, WBINVD, MOV CR and DR, WRMSR, RDMSR, CPUID, HLT, IN and OUT: hardware
+leaves the guest for these."""
 STRING = INS_OUTS | frozenset((*range(0xA4, 0xA8), *range(0xAA, 0xB0)))
 
 

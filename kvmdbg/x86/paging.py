@@ -64,7 +64,8 @@ class Entry(NamedTuple):
     """One paging-structure entry met on a walk.
 
     ``level`` is its name in the SDM, ``address`` its physical address. ``page_size`` is 0 where it
-    points to a further table. ``problem`` is empty, or why the walk ends here.
+    points to a further table. ``problem`` is empty, or why the walk ends here; ``reserved`` holds
+    the bits that must be 0 in a present entry and are not.
     """
 
     level: str
@@ -72,6 +73,7 @@ class Entry(NamedTuple):
     value: int
     page_size: int
     problem: str
+    reserved: int = 0
 
     @property
     def present(self) -> bool:
@@ -242,7 +244,7 @@ def _problem(entry: int, bad: int) -> str:
 
 def _log_entry(name: str, address: int, entry: int, size: int, bad: int) -> Entry:
     problem = _problem(entry, bad)
-    return Entry(name, address, entry, 0 if problem else size, problem)
+    return Entry(name, address, entry, 0 if problem else size, problem, bad)
 
 
 def _refusal(rights: int, cr0: int, write: bool, user: bool, fetch: bool) -> str:

@@ -309,8 +309,8 @@ def test_a_stepped_pushf_pushes_no_tf(mode: str) -> None:
 
 @row(21)
 def test_the_reference_profile_hides_the_hosts_tf_and_only_that() -> None:
-    assert gd.hides_tf(pure(E | S))
-    assert not gd.hides_tf(pure(E | H))
+    assert gd.pushes_hidden_tf(pure(E | S))
+    assert not gd.pushes_hidden_tf(pure(E | H))
 
 
 @row(22)

@@ -31,10 +31,16 @@ def B(*slots: int) -> int:  # noqa: N802 - the conformance list's own notation
 class Bench:
     """One engine, one assembled guest, its labels as attributes of ``at``."""
 
-    def __init__(self, text: str, mode: str = "long", engine: str = "unicorn") -> None:
+    def __init__(
+        self,
+        text: str,
+        mode: str = "long",
+        engine: str = "unicorn",
+        profile: str | None = None,
+    ) -> None:
         self.program = assemble(text, mode=mode)
         self.mode = mode
-        self.vcpu: Engine = open_engine(engine, RAM)
+        self.vcpu: Engine = open_engine(engine, RAM, profile)
         guest = default_guest(mode, RAM, self.program.origin)
         for address, data in guest.memory:
             self.vcpu.write_memory(address, data)

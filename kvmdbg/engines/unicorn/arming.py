@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ... import guestdebug
 from ...guestdebug import DebugState
 from ...x86 import debugreg, paging
 from ...x86.debugreg import Access, Slot
@@ -35,22 +36,22 @@ class Arming:
         self.stale = False
         """Address translation may have changed: ``find_watched`` is due before the next entry."""
         self.dr7 = debug.effective_dr7
-        self._db = debug.effective_db
-        self._armed: tuple[int, tuple[int, ...]] = (0, ())
-        self._data: list[Slot] = []
+        self._armed: object = None
+        self._data: list[tuple[Slot, int]] = []
         self._watched: list[Watched] = []
 
     def arm(self, debug: DebugState) -> None:
         """Follow a new debug state; nothing is done where nothing changed."""
-        self.dr7, self._db = debug.effective_dr7, debug.effective_db
-        if (self.dr7, self._db) == self._armed:
+        self.dr7 = debug.effective_dr7
+        state = debug.effective_dr7, debug.effective_db, debug.guest.dr7, debug.guest.db
+        if state == self._armed:
             return
-        self._armed = (self.dr7, self._db)
-        slots = [slot for slot in debugreg.decode_dr7(self.dr7).slots if slot.enabled]
-        self._data = [s for s in slots if s.access in (Access.WRITE, Access.READ_WRITE)]
-        executed = [s for s in slots if s.access is Access.EXEC and s.length == 1]
+        self._armed = state
+        armed = guestdebug.armed_slots(debug)
+        self._data = [(s, a) for s, a in armed if s.access in (Access.WRITE, Access.READ_WRITE)]
+        executed = [a for s, a in armed if s.access is Access.EXEC and s.length == 1]
         self._core.intercept({MOV_TO_CR, GROUP_7} if self._data else set())
-        self._core.break_at(frozenset(self._db[s.index] for s in executed))
+        self._core.break_at(frozenset(executed))
         self.find_watched()
 
     def mappings_changed(self) -> None:
@@ -60,18 +61,18 @@ class Arming:
     def find_watched(self) -> None:
         """Find the physical bytes behind the watched linear ones, as paging maps them now."""
         self.stale = False
-        found = [place for slot in self._data for place in self._places(slot)]
+        found = [place for slot, at in self._data for place in self._places(slot, at)]
         if found != self._watched:
             self._watched = found
             self._core.watch(found)
 
-    def _places(self, slot: Slot) -> Iterator[Watched]:
+    def _places(self, slot: Slot, address: int) -> Iterator[Watched]:
         """The bytes of a slot.
 
         An access that begins in the page before reaches them too, and is told only by where it
         begins; the two pages need not lie side by side.
         """
-        first, end = debugreg.watched_range(self._db[slot.index], slot.length)
+        first, end = debugreg.watched_range(address, slot.length)
         size, offset, reads = end - first, first & 0xFFF, slot.access is Access.READ_WRITE
         page = self._core.machine.physical_page(first)
         if page is None:

@@ -42,7 +42,6 @@ LONGEST_ACCESS = 64
 """Bytes of the widest single access."""
 _LONGEST = 15
 _RF = int(RFLAGS.RF)
-_TRAP_WITHIN = 2  # MOV SS and the instruction behind it
 _SS = 2  # the register's number in ModRM
 _RCX = 1
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
@@ -97,6 +96,8 @@ class Core:
         self._new_irets: set[int] = set()
         self.extra: frozenset[int] = frozenset()
         """Opcodes that are sites only now and then."""
+        self.trap_within = 2
+        """Instructions under TF before a trap comes at the latest: MOV SS and the one behind it."""
         self._watch_hooks: list[int] = []
         self._prepare_words()
         self._install_hooks()
@@ -154,7 +155,7 @@ class Core:
         w[: Word.REQUEST] = self._fresh
         limit = w[Word.LIMIT]
         if single:
-            w[Word.LIMIT] = w[Word.PAUSE] = min(w[Word.INSNS] + _TRAP_WITHIN, limit) or 1
+            w[Word.LIMIT] = w[Word.PAUSE] = min(w[Word.INSNS] + self.trap_within, limit) or 1
         while True:
             # Unicorn never learns that we delivered its last exception; left alone, the second
             # identical fault would be taken for a nested one.
@@ -166,7 +167,7 @@ class Core:
             if self.failure is not None:
                 self._reraise()
             if why & Why.REWRITTEN:
-                self.uncount_from(self.state.linear_pc())
+                self.uncount()
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
             self._go_on(single)
@@ -179,7 +180,7 @@ class Core:
     def _go_on(self, single: bool) -> None:
         """Begin again where the run stopped for reasons of our own, with the RF of an IRET."""
         w, d = self.w, self.state.d
-        if w[Word.RF_AT] == self.state.linear_pc():
+        if w[Word.RF_AT] == self.state.hook_pc():
             d[EFLAGS] |= _RF
         loaded = d[EFLAGS] & _RF
         w[: Word.REQUEST] = self._fresh
@@ -193,10 +194,10 @@ class Core:
         if failure is not None:
             raise failure
 
-    def uncount_from(self, linear: int) -> None:
-        """Take back the part of the last block that begins at ``linear``: it did not run."""
+    def uncount(self) -> None:
+        """Take back the part of the last block that begins at CS:RIP: it did not run."""
         w = self.w
-        done = linear - w[Word.LAST_PC]
+        done = self.state.hook_pc() - w[Word.LAST_PC]
         size, insns = w[Word.LAST] >> 16, w[Word.LAST] & 0xFFFF
         if not 0 <= done < size:
             return
@@ -205,20 +206,25 @@ class Core:
         w[Word.LAST] = done << 16 | ran
 
     def _instructions(self, linear: int, size: int) -> int:
-        return len(_sizes(self.machine.code(linear, size), self.state.bits()))
+        return len(_sizes(self.code(linear, size), self.state.bits()))
 
-    def last_start(self, after: int) -> int:
-        """Linear address of the last instruction of the block that ended at ``after``."""
-        first = self.w[Word.LAST_PC]
-        sizes = _sizes(self.machine.code(first, after - first), self.state.bits())
-        return after - sizes[-1] if sizes else first
+    def last_instruction(self) -> bytes:
+        """The last instruction of the block that ended at CS:RIP."""
+        first, after = self.w[Word.LAST_PC], self.state.hook_pc()
+        code = self.code(first, after - first)
+        sizes = _sizes(code, self.state.bits())
+        return code[-sizes[-1] :] if sizes else code
+
+    def code(self, linear: int, size: int) -> bytes:
+        """Bytes at a linear address, which wraps at 4 GiB outside 64-bit mode."""
+        return self.machine.code(self.state.cut(linear), size)
 
     def leaves_rep(self) -> bool:
         """CS:RIP is at the REP that was just executed under the monitor, and no element is left."""
-        pc, bits = self.state.linear_pc(), self.state.bits()
+        pc, bits = self.state.hook_pc(), self.state.bits()
         if self.w[Word.INSN_PC] != pc:
             return False
-        opcode = read_opcode(self.machine.code(pc, _LONGEST), bits)
+        opcode = read_opcode(self.code(pc, _LONGEST), bits)
         if opcode is None or not opcode.is_rep_string:
             return False
         return not self.machine.q[_RCX] & (1 << opcode.address_bits(bits)) - 1
@@ -227,7 +233,7 @@ class Core:
         """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
         bits = self.state.bits()
         for size in range(2, _LONGEST + 1):
-            code = self.machine.code(after - size, size)
+            code = self.code(after - size, size)
             opcode = read_opcode(code, bits)
             if opcode is None or opcode.code != MOV_TO_SEGMENT or opcode.after >> 3 & 7 != _SS:
                 continue
@@ -260,7 +266,7 @@ class Core:
         self._slots[i + 1] = size << 16 | count
 
     def _find_sites(self, pc: int, size: int) -> None:
-        code = self.machine.code(pc, size)
+        code = self.code(pc, size)
         if not (self.extra or _SUSPECT.search(code)):
             return
         bits = self.state.bits()
@@ -312,7 +318,7 @@ class Core:
         return self._hook(library.HOOK_CODE, callback, address, address)
 
     def _forget_code_at(self, linear: int) -> None:
-        page = self.machine.physical_page(linear)
+        page = self.machine.physical_page(self.state.cut(linear))
         if page is not None and page < self.machine.ram_size:
             self.machine.forget_code(page + (linear & 0xFFF), 1)
 
@@ -325,24 +331,26 @@ class Core:
         """Stop in front of these linear addresses too (replaces the previous set).
 
         Hooks no longer wanted stay until they are met (``forget_site``): a debugger that steps off
-        a breakpoint takes it away and puts it back at once.
+        a breakpoint takes it away and puts it back at once. Code that wraps at 4 GiB is told to
+        hooks by an address beyond.
         """
-        self._break_sites = addresses
-        fresh = [address for address in addresses if address not in self._sites]
+        self._break_sites = addresses | {a + (1 << 32) for a in addresses if a < 1 << 32}
+        fresh = [address for address in self._break_sites if address not in self._sites]
         for address in fresh:
             self._hook_site(address)
         if fresh:
             self.machine.flush_translations()
 
-    def forget_site(self, linear: int) -> None:
-        """A stop at ``linear`` had no reason: if no break is wanted there, unhook it."""
-        if linear in self._sites and linear not in self._break_sites:
-            self._unhook([linear], self._sites)
+    def forget_site(self) -> None:
+        """A stop here had no reason: if no break is wanted at CS:RIP, unhook it."""
+        pc = self.state.hook_pc()
+        if pc in self._sites and pc not in self._break_sites:
+            self._unhook([pc], self._sites)
 
-    def pass_site(self, linear: int) -> None:
-        """Let the next run, of one instruction, execute the one at ``linear``, site or not."""
+    def pass_site(self) -> None:
+        """Let the next run, of one instruction, execute the one at CS:RIP, site or not."""
         self.state.compute_flags()
-        self.w[Word.SKIP] = linear
+        self.w[Word.SKIP] = self.state.hook_pc()
 
     def end_pass(self) -> None:
         """Forget ``pass_site``: its instruction ran, hooked or not."""

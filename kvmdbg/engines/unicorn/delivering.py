@@ -44,22 +44,35 @@ def deliver_pending(vcpu: Vcpu) -> Exit | None:
 def _deliver_queued(vcpu: Vcpu, pending: PendingException) -> Exit | None:
     if not pending.soft:
         return deliver(vcpu, Event(pending.vector, EventKind.FAULT, pending.error_code))
-    state = vcpu.state
-    rip = state.q[RIP]
-    at, size, clock = vcpu.bp_exit
-    if vcpu.code()[:1] == bytes([INT3]):
-        state.q[RIP] += 1  # a re-injected #BP returns behind the INT3 (spec 7)
-    elif (at, clock) == (state.linear_pc(), vcpu.core.clock):
-        state.q[RIP] += size  # and behind its prefixes, or where the host took it away
+    rip = vcpu.state.q[RIP]
+    if not _place_injected_bp(vcpu):
+        return None
     kind = EventKind.SOFTWARE_EXCEPTION
     return deliver(vcpu, Event(pending.vector, kind, instruction_rip=rip))
+
+
+def _place_injected_bp(vcpu: Vcpu) -> bool:
+    """Put RIP where a #BP injected here returns to (spec 7); False: it is dropped."""
+    state, profile = vcpu.state, vcpu.debug.profile
+    at, size, clock = vcpu.bp_exit
+    if not profile.skips_injected_int3:
+        return True
+    if vcpu.code()[:1] == bytes([INT3]):
+        state.q[RIP] += 1
+    elif profile.injected_bp == "dropped":
+        return False
+    elif profile.injected_bp == "stale" or (at, clock) == (state.linear_pc(), vcpu.core.clock):
+        state.q[RIP] += size  # behind its prefixes, or where the host took the INT3 away
+    return True
 
 
 def deliver(vcpu: Vcpu, event: Event) -> Exit | None:
     """Take an event through the guest's own tables; ShutdownExit when that cannot be done."""
     state, regs = vcpu.state, vcpu.state.regs()
-    stepping = vcpu.debug.singlestep and bool(regs.rflags & _TF)
-    if guestdebug.hides_tf(vcpu.debug):
+    flags = regs.rflags
+    hides = guestdebug.frames_hide_tf(vcpu.debug)
+    stepping = hides and bool(regs.rflags & _TF)
+    if hides:
         regs = regs._replace(rflags=regs.rflags & ~_TF)
     if vcpu.has_rf():
         regs = regs._replace(rflags=regs.rflags | _RF)  # RF at this boundary is pushed with it
@@ -68,7 +81,7 @@ def deliver(vcpu: Vcpu, event: Event) -> Exit | None:
     vcpu.trail = outcome.trail
     state.q[CR + 2] = outcome.sregs.cr2
     if isinstance(outcome, delivery.TripleFault):
-        state.set_regs(outcome.regs)
+        state.set_regs(outcome.regs._replace(rflags=flags))
         return ShutdownExit()
     for address, data in outcome.writes:
         vcpu.core.write_memory(address, data)

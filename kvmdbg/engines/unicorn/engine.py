@@ -17,23 +17,26 @@ from typing import NoReturn
 
 from ... import guestdebug
 from ...errors import AddressError, BadInput, IoctlError, VmBusy, VmClosed
-from ...exits import Exit, IntrExit
+from ...exits import Exit, FailEntryExit, IntrExit
 from ...guestdebug import DebugState, PendingException
+from ...profiles import REFERENCE, Profile
 from ...uapi import GuestDbg
-from ...x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
+from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
 from ...x86.vectors import Vector
 from .. import Capability, Snapshot
 from ..interrupts import HeldSigint
 from . import transfers
 from .core import Core
 from .native import Why, Word
-from .state import EFLAGS
+from .state import EFLAGS, RIP, no_entry
 from .vcpu import RF, TF, Vcpu
 
 _SLICE_NS = 20_000_000
 """The guest is left this often, so that Python can see a signal: well under 100 ms."""
 
+_INVALID_GUEST_STATE = 0x8000_0021  # VM-entry failure, as VMX numbers it (SDM vol. 3, app. C)
 _SMALLEST_RAM = 0x1000
+_EFER_BITS = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
 _SINGLESTEP = int(GuestDbg.SINGLESTEP)
 
 
@@ -56,15 +59,16 @@ class UnicornEngine:
     name = "unicorn"
     capabilities = frozenset(Capability)
 
-    def __init__(self, ram: int) -> None:
+    def __init__(self, ram: int, profile: Profile = REFERENCE) -> None:
         if ram % 0x1000 or ram < _SMALLEST_RAM:
             raise BadInput(f"RAM must be a multiple of 4096 bytes, at least one page; got {ram:#x}")
         self._core = Core(ram)
-        self._vcpu = Vcpu(self._core, self.read_memory)
+        self._vcpu = Vcpu(self._core, self.read_memory, profile)
         self._state = self._core.state
         self._owner = threading.Lock()
         self._closed = False
         self._ram_size = ram
+        self._untried = True
 
     # -- memory ------------------------------------------------------------------------------------
 
@@ -115,6 +119,7 @@ class UnicornEngine:
     def set_regs(self, regs: Regs) -> None:
         """KVM_SET_REGS; drops a queued exception, as KVM does (spec 5.7)."""
         with self._owned():
+            self._untried = True
             vcpu, state = self._vcpu, self._state
             state.set_regs(regs._replace(rflags=regs.rflags & ~RF))
             vcpu.write_tf(regs.rflags)
@@ -130,8 +135,11 @@ class UnicornEngine:
         return self._state.sregs()
 
     def set_sregs(self, sregs: Sregs) -> None:
-        """KVM_SET_SREGS."""
+        """KVM_SET_SREGS. IoctlError EINVAL for an EFER bit that this processor does not have."""
+        if sregs.efer & ~_EFER_BITS:
+            raise IoctlError(errno.EINVAL, "KVM_SET_SREGS", "EFER has SCE, LME, LMA and NXE only")
         with self._owned():
+            self._untried = True
             self._state.set_sregs(sregs)
             self._vcpu.arming.mappings_changed()
 
@@ -197,7 +205,7 @@ class UnicornEngine:
             seen = guestdebug.rflags_read(vcpu.debug, state.d[EFLAGS])
             linear = state.linear_pc()
             vcpu.debug = guestdebug.set_guest_debug(vcpu.debug, control, debugreg, linear)
-            vcpu.write_tf(seen)
+            vcpu.put_tf(guestdebug.rflags_armed(vcpu.debug, seen))
             if not vcpu.debug.singlestep:
                 vcpu.returns.forget()
             vcpu.arm()
@@ -236,6 +244,8 @@ class UnicornEngine:
             and vcpu.interrupts.irq is None
             and vcpu.rf is None
             and not vcpu.returns
+            and not vcpu.quirky
+            and not self._untried
             and not vcpu.arming.stale
             and not vcpu.interrupts.nmi_pending
             and not vcpu.interrupts.nmi_masked
@@ -243,6 +253,9 @@ class UnicornEngine:
 
     def _run(self, max_instructions: int | None, timeout: float | None) -> Exit:
         core, vcpu = self._core, self._vcpu
+        problem = self._no_entry()
+        if problem:
+            return FailEntryExit(_INVALID_GUEST_STATE, problem)
         limit = None if max_instructions is None else core.clock + max(max_instructions, 0)
         end = None if timeout is None else time.monotonic_ns() + int(timeout * 1e9)
         with HeldSigint() as held:
@@ -257,6 +270,17 @@ class UnicornEngine:
                     exit_ = self._due(limit, end, held.seen)
             core.limit(None, None)
             return exit_
+
+    def _no_entry(self) -> str:
+        """Why VM entry fails; looked at anew only after the host has set something."""
+        debug = self._vcpu.debug
+        if debug.profile.refuses_wide_dr7 and debug.hardware and debug.host_dr7 >> 32:
+            return "the host's DR7 has bits above 31 set"
+        if self._untried:
+            problem = no_entry(self._state.sregs(), self._state.q[RIP])
+            self._untried = bool(problem)
+            return problem
+        return ""
 
     def _due(self, limit: int | None, end: int | None, interrupted: bool) -> Exit | None:
         """The reasons for leaving that do not come from the guest."""
@@ -321,6 +345,7 @@ class UnicornEngine:
         if not isinstance(snapshot, UnicornSnapshot) or len(snapshot.ram) != self._ram_size:
             raise BadInput("this snapshot was made by another engine or with other RAM")
         with self._owned():
+            self._untried = True
             core, vcpu = self._core, self._vcpu
             core.machine.uc.context_restore(snapshot.context)
             core.machine.ram[:] = snapshot.ram

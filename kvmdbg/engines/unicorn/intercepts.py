@@ -1,7 +1,7 @@
-"""Instructions that the host carries out instead of Unicorn: MOV DR, SYSCALL, SYSENTER, INT1.
+"""Instructions that the host carries out instead of Unicorn: MOV DR, SYSCALL, SYSENTER, SYSRET.
 
-Unicorn keeps breakpoints of its own in DR7, makes SYSCALL a no-op and does not know INT1; SYSRET it
-may do, but brings the host's TF back only if we say so. Each
+Unicorn keeps breakpoints of its own in DR7 and makes SYSCALL a no-op; SYSRET it may do, but brings
+the host's TF back only if we say so. Each
 function here gets the CPU standing *at* the instruction and leaves it after it, or queues the fault
 that the instruction raises. Must not know: how the instruction was found.
 """
@@ -29,8 +29,8 @@ from ...x86.opcode import (
 )
 from ...x86.registers import CR0, CR4, EFER, MASK32, RFLAGS, CpuMode, Segment
 from ...x86.vectors import Vector
-from . import transfers
-from .state import CR, EFLAGS, HF_CPL, HFLAGS, RIP, RSP
+from . import raised, transfers
+from .state import CR, EFLAGS, HF_CPL, HFLAGS, RSP
 
 if TYPE_CHECKING:
     from .vcpu import Vcpu
@@ -73,21 +73,10 @@ def mov_dr(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
 
 def _refused(vcpu: Vcpu, refusal: guestdebug.Refusal) -> Exit | None:
     if refusal.vector != Vector.DB:
-        return vcpu.fault(refusal.vector, refusal.error_code)
+        return raised.fault(vcpu, refusal.vector, refusal.error_code)
     if guestdebug.owner_of_general_detect(vcpu.debug) is Owner.HOST:
-        return guestdebug.db_exit(vcpu.debug, vcpu.state.linear_pc(), debugreg.DR6_BD)
+        return vcpu.report(Owner.HOST, debugreg.DR6_BD)
     vcpu.queue(PendingException(Vector.DB, payload=refusal.payload))
-    return None
-
-
-def int1(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
-    """INT1 (F1): a #DB without DR6 bits; at F1 for the host, after it for the guest (4.4)."""
-    vcpu.core.uncount_from(vcpu.state.linear_pc())
-    if guestdebug.owner_of_db(vcpu.debug) is Owner.HOST:
-        return vcpu.raise_db(vcpu.take_held())
-    vcpu.state.q[RIP] = vcpu.state.next_rip(opcode.end)
-    vcpu.core.count(1)
-    vcpu.queue(PendingException(Vector.DB, payload=vcpu.take_held()))
     return None
 
 
@@ -124,11 +113,12 @@ def syscall(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     state = vcpu.state
     sregs = state.sregs()
     if sregs.mode is not CpuMode.LONG or not sregs.efer & EFER.SCE:
-        return vcpu.fault(Vector.UD)
+        return raised.fault(vcpu, Vector.UD)
     flags = state.rflags()
-    if vcpu.debug.singlestep and flags & _TF:
+    visible = flags & ~int(RFLAGS.RF)
+    if guestdebug.pushes_hidden_tf(vcpu.debug) and flags & _TF:
         vcpu.returns.syscalled(state.next_rip(opcode.end))
-    visible = guestdebug.rflags_read(vcpu.debug, flags) & ~int(RFLAGS.RF)
+        visible &= ~_TF
     state.q[_RCX] = state.next_rip(opcode.end)
     state.q[_R11] = visible
     state.set_rflags(flags & ~_msr(vcpu, _FMASK) & ~int(RFLAGS.RF))
@@ -145,7 +135,7 @@ def sysret(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     stepped = vcpu.returns.sysret(state.q[_RCX]) or state.d[EFLAGS] & _TF
     loaded = state.q[_R11] & _TF
     state.q[_R11] |= _TF
-    vcpu.core.pass_site(state.linear_pc())
+    vcpu.core.pass_site()
     error = vcpu.run(single=True)
     state.q[_R11] = state.q[_R11] & ~_TF | loaded
     if loaded or (stepped and vcpu.debug.singlestep) or not vcpu.own_trap():
@@ -159,7 +149,7 @@ def sysenter(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     state = vcpu.state
     selector = _msr(vcpu, _SYSENTER_CS)
     if not state.q[CR] & CR0.PE or not selector & 0xFFFC:
-        return vcpu.fault(Vector.GP, 0)
+        return raised.fault(vcpu, Vector.GP, 0)
     long = bool(state.sregs().efer & EFER.LMA)
     mask = (1 << 64) - 1 if long else MASK32
     state.set_rflags(state.rflags() & ~int(RFLAGS.VM | RFLAGS.IF | RFLAGS.RF))

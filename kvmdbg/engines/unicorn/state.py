@@ -26,7 +26,7 @@ from ...x86.registers import (
 from .library import Machine
 
 # Indexes of 64-bit words in CPUX86State.
-RSP = 32 // 8
+RCX, RSP = 1, 4
 RIP = 128 // 8
 CC_SRC = 152 // 8
 CS_BASE = (184 + 24 + 8) // 8
@@ -137,6 +137,16 @@ class CpuState:
             return self.q[RIP]
         return self.q[RIP] + self.q[CS_BASE] & MASK32
 
+    def cut(self, linear: int) -> int:
+        """A linear address, which has 32 bits outside 64-bit mode."""
+        return linear if self.d[HFLAGS] & HF_CS64 else linear & MASK32
+
+    def hook_pc(self) -> int:
+        """CS:RIP as Unicorn's hooks are told it: a sum beyond 4 GiB is not cut."""
+        if self.d[HFLAGS] & HF_CS64:
+            return self.q[RIP]
+        return self.q[RIP] + self.q[CS_BASE] & MASK64
+
     def bits(self) -> int:
         """Size of the code being executed: 16, 32 or 64."""
         hflags = self.d[HFLAGS]
@@ -218,6 +228,19 @@ def _segments(raw: bytes) -> dict[str, Segment]:
     if task.present and task.type in (1, 9):
         found["tr"] = task._replace(type=task.type | 2)
     return found
+
+
+def no_entry(sregs: Sregs, rip: int) -> str:
+    """Why no processor enters a guest in this state (SDM vol. 3, 26.3.1); empty if one does.
+
+    What Unicorn cannot live with is here, not every check of VMX.
+    """
+    task = sregs.tr
+    if task.unusable or not task.present or task.s or task.type & 7 not in (1, 3):
+        return "TR holds no task state segment (type 3 or 11, present)"
+    if sregs.mode is not CpuMode.LONG and (rip >> 32 or sregs.cs.base >> 32):
+        return "RIP and the base of CS have 32 bits outside 64-bit mode"
+    return ""
 
 
 def hidden_flags(sregs: Sregs, old: int) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ... import guestdebug
 from ...exits import Exit, InternalErrorExit, IoExit, MmioExit
 from ...x86 import debugreg
-from ...x86.opcode import INS_OUTS, Opcode
+from ...x86.opcode import IN_OUT, INS_OUTS, Opcode
 from ...x86.registers import MASK32, RFLAGS
 from . import library
 from .native import Why, Word
@@ -107,7 +107,10 @@ def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
             vcpu.core.write_memory(*under)
         return _wait(vcpu, Transfer(at, IoExit("in", w[Word.IO_PORT], size, bytes(size))))
     data = (w[Word.IO_VALUE] & MASK32).to_bytes(4, "little")[:size]
-    transfer = Transfer(at, IoExit("out", w[Word.IO_PORT], size, data), rip=state.q[RIP])
+    done = IoExit("out", w[Word.IO_PORT], size, data)
+    if vcpu.debug.profile.finishes_out and opcode.code in IN_OUT:
+        return _wait(vcpu, Transfer(state.linear_pc(), done, retired=True))
+    transfer = Transfer(at, done, rip=state.q[RIP])
     transfer.causes = w[Word.WATCH_HIT]
     state.q[RIP] = rip
     w[Word.INSNS] = clock
@@ -124,7 +127,7 @@ def _enter_alone(vcpu: Vcpu) -> int:
     state, core = vcpu.state, vcpu.core
     guests = state.d[EFLAGS] & _TF
     state.d[EFLAGS] |= _TF
-    core.pass_site(state.linear_pc())
+    core.pass_site()
     error = vcpu.run(single=True)
     if not guests:
         state.d[EFLAGS] &= ~_TF
@@ -169,7 +172,7 @@ def _finish_in(vcpu: Vcpu, transfer: Transfer) -> Exit | None:
     state = vcpu.state
     vcpu.core.w[Word.IO_VALUE] = int.from_bytes(transfer.answers[-1][1], "little")
     vcpu.core.w[Word.IO_COUNT] = 0
-    trap = state.d[EFLAGS] & _TF
+    trap = state.d[EFLAGS] & _TF and vcpu.steps_over_skipped()
     at = state.linear_pc()
     exit_ = _outcome(vcpu, _enter_alone(vcpu))
     if not vcpu.core.w[Word.IO_COUNT]:
@@ -191,7 +194,7 @@ def mmio(vcpu: Vcpu, answers: list[tuple[int, bytes]] | None = None) -> Exit | N
     """
     given = answers or []
     at = vcpu.state.linear_pc()
-    trap = bool(vcpu.state.d[EFLAGS] & _TF)
+    trap = bool(vcpu.state.d[EFLAGS] & _TF) and vcpu.steps_over_skipped()
     with _Scratch(vcpu) as scratch:
         exit_ = scratch.run(given)
         reads, stores = scratch.transfers()
@@ -206,6 +209,7 @@ def mmio(vcpu: Vcpu, answers: list[tuple[int, bytes]] | None = None) -> Exit | N
         _write_back_flags(vcpu)
     if exit_ is not None or not stores:
         return exit_ if exit_ is not None or not trap else vcpu.raise_db(_BS)
+    trap = trap and (vcpu.debug.profile.keeps_mmio_step or not vcpu.debug.singlestep)
     done = Transfer(vcpu.state.linear_pc(), stores[0], retired=True, trap=trap, stores=stores)
     return _next_store(vcpu, done)
 

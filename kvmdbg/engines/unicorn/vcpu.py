@@ -16,21 +16,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ... import guestdebug
-from ...exits import DebugExit, ExceptionExit, Exit, HltExit, InternalErrorExit
+from ...exits import DebugExit, Exit, HltExit, InternalErrorExit
 from ...guestdebug import DebugState, Owner, PendingException
+from ...profiles import Profile
 from ...x86 import debugreg, delivery
-from ...x86.delivery import Event, EventKind
-from ...x86.opcode import INT1, INT3, INT_N, IRET, POPF, SYSRET, Opcode, read_opcode
+from ...x86.delivery import EventKind
+from ...x86.opcode import IRET, POPF, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
-from . import delivering, intercepts, transfers
+from . import delivering, intercepts, quirks, raised, transfers
 from .arming import REMAPPED, Arming
 from .core import Core
-from .library import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
+from .library import UC_ERR_INSN_INVALID
 from .native import Why, Word
 from .state import (
-    CONDITION_CODES,
     CR,
+    CS_BASE,
     DR7,
     DR7_CANARY,
     EFLAGS,
@@ -38,6 +39,7 @@ from .state import (
     HF_INHIBIT_IRQ,
     HFLAGS,
     IS_INT,
+    RCX,
     RIP,
     RSP,
 )
@@ -57,11 +59,14 @@ _STI_BYTE = b"\xfb"
 class Vcpu:
     """One virtual CPU: registers in ``state``, debug state in ``debug``, and what is pending."""
 
-    def __init__(self, core: Core, read: Callable[[int, int], bytes]) -> None:
+    def __init__(self, core: Core, read: Callable[[int, int], bytes], profile: Profile) -> None:
         self.core = core
+        core.trap_within = 2 if profile.mov_ss_holds_trap else 1
+        self.quirky = profile.steps_by_flag or not (profile.reports_skipped and profile.cuts_pc)
+        """Steps are not what the processor does by itself (quirks.py)."""
         self.state = core.state
         self.read = read
-        self.debug = DebugState()
+        self.debug = DebugState(profile)
         self.transfer: Transfer | None = None  # an IN, OUT or MMIO waiting for the host
         self.interrupts = Interrupts()
         self.vectors: frozenset[int] = frozenset()
@@ -73,11 +78,12 @@ class Vcpu:
         """Run a single instruction with a TF of our own."""
         self.held = 0
         """B bits of data breakpoints that MOV SS met: reported one instruction later."""
-        self._passed_vector: int | None = None
-        self._cr2 = 0  # before the run at hand: a page fault that does not come does not change it
+        self.passed_vector: int | None = None
+        self.cr2 = 0  # before the run at hand: a page fault that does not come does not change it
         self.bp_exit = (-1, 0, -1)  # the last #BP taken by the host: linear RIP, size, clock
         self.returns = SteppedReturns()
         self._at_iret = self._at_mapping = False
+        self.elements = self.rcx = 0  # of a REP stepped in one go: done so far, RCX before (quirks)
         self.arming = Arming(core, self.debug, read)
 
     def arm(self) -> None:
@@ -115,9 +121,12 @@ class Vcpu:
         """Run guest instructions until something happens, and say what it was."""
         state = self.state
         self._strip_rf()
+        if self.quirky and self.debug.singlestep and self.debug.profile.steps_by_flag:
+            state.d[EFLAGS] |= TF
+            self.rcx = state.q[RCX]
         ours = (self.one or self._window_awaited()) and not state.d[EFLAGS] & TF
         self.one = False
-        self._cr2 = state.q[CR + 2]
+        self.cr2 = state.q[CR + 2]
         if ours:
             return self._enter_one()
         return self.stopped(self.run(single=bool(state.d[EFLAGS] & TF)))
@@ -175,12 +184,12 @@ class Vcpu:
         if why & Why.INTR:
             return self._vector(w[Word.VECTOR])
         if error == UC_ERR_INSN_INVALID:
-            return self._invalid_opcode()
+            return raised.invalid_opcode(self)
         if why & Why.BAD_MEMORY:
-            return self._outside_ram(error)
+            return raised.outside_ram(self, error)
         if why & (Why.SITE | Why.WATCH):
-            self.core.uncount_from(self.state.linear_pc())
-        if w[Word.RF_AT] == self.state.linear_pc():
+            self.core.uncount()
+        if w[Word.RF_AT] == self.state.hook_pc():
             self.set_rf()
         if w[Word.WATCH_HIT]:
             return self._watched_access()
@@ -190,6 +199,8 @@ class Vcpu:
             return None  # limit, deadline or request: the engine's business
         if error:
             return InternalErrorExit(1, self.code(), f"Unicorn stopped with error {error}")
+        if self.debug.singlestep and self.debug.profile.hlt_is_a_step:
+            return self.raise_db(_BS)
         if self.state.d[EFLAGS] & TF and guestdebug.owner_of_db(self.debug) is Owner.GUEST:
             self.queue(PendingException(Vector.DB, payload=_BS))  # the guest's own step over HLT
         return HltExit()
@@ -212,7 +223,7 @@ class Vcpu:
         """
         if self.in_mov_ss_shadow() or self.core.leaves_rep():
             self.held |= self.core.w[Word.WATCH_HIT]
-            self.core.pass_site(self.state.linear_pc())
+            self.core.pass_site()
             self.one = True
             return None
         self._after_instruction()
@@ -232,37 +243,50 @@ class Vcpu:
         if not self.state.d[HFLAGS] & HF_INHIBIT_IRQ:
             return False
         pc = self.state.linear_pc()
-        return self.core.machine.code(pc - 1, 1) != _STI_BYTE or self.core.ends_with_mov_ss(pc)
+        return self.core.code(pc - 1, 1) != _STI_BYTE or self.core.ends_with_mov_ss(pc)
 
     def _site(self) -> Exit | None:
         """In front of an instruction that somebody wanted to see first."""
-        pc = self.state.linear_pc()
-        if not self.has_rf() and not self.in_mov_ss_shadow():
-            causes = guestdebug.exec_causes(self.debug, pc)
-            if causes:
-                return self.raise_db(causes)
+        found = self.breaks_here()
+        if found is not None:
+            return self.report(*found)
         opcode = self.opcode()
         code = opcode.code if opcode is not None else -1
         if opcode is not None and code in intercepts.TABLE:
             return intercepts.TABLE[code](self, opcode)
         if code == IRET:
-            self.returns.met_iret(pc, self.state.q[RSP])
+            self.returns.met_iret(self.state.hook_pc(), self.state.q[RSP])
             self._at_iret = True
         elif code in self.core.extra:
             self._at_mapping = True
         else:
-            self.core.forget_site(pc)
-        self.core.pass_site(pc)
+            self.core.forget_site()
+        self.core.pass_site()
         self.one = True
         return None
 
+    def breaks_here(self) -> tuple[Owner, int] | None:
+        """Execution breakpoints at CS:RIP: whose they are, and their B bits."""
+        if self.debug.profile.mov_ss_shields_code and self.in_mov_ss_shadow():
+            return None
+        return guestdebug.exec_break(self.debug, self.state.linear_pc(), rf=self.has_rf())
+
     def raise_db(self, causes: int) -> Exit | None:
         """A #DB at CS:RIP: to the host as an exit, or into the slot for the guest."""
-        pc = self.state.linear_pc()
-        if guestdebug.owner_of_db(self.debug) is Owner.HOST:
-            return guestdebug.db_exit(self.debug, pc, causes)
+        return self.report(guestdebug.owner_of_db(self.debug), causes)
+
+    def report(self, owner: Owner, causes: int) -> Exit | None:
+        """A #DB at CS:RIP to its owner."""
+        if owner is Owner.HOST:
+            return guestdebug.db_exit(self.debug, self.exit_pc(), causes)
         self.queue(PendingException(Vector.DB, payload=causes))
         return None
+
+    def exit_pc(self) -> int:
+        """The pc of an exit: CS:RIP as a linear address, which some backends do not cut."""
+        if self.debug.profile.cuts_pc or self.state.bits() == 64:
+            return self.state.linear_pc()
+        return self.state.q[RIP] + self.state.q[CS_BASE]
 
     def queue(self, pending: PendingException) -> None:
         """Put an exception into the slot; it is delivered at the next entry."""
@@ -272,106 +296,19 @@ class Vcpu:
         """Unicorn raised an exception or INT n and delivered nothing."""
         d = self.state.d
         if d[IS_INT]:
-            return self._software(vector)
-        if vector == Vector.DB:
-            self._trapped()
-            return self.raise_db(_BS | self.take_hits())
-        return self.fault(vector, d[ERROR_CODE], self.state.q[CR + 2])
+            return raised.software(self, vector)
+        if vector != Vector.DB:
+            return raised.fault(self, vector, d[ERROR_CODE], self.state.q[CR + 2])
+        self._trapped()
+        if self.quirky and self.debug.singlestep and not quirks.is_reported(self):
+            return None
+        return self.raise_db(_BS | self.take_hits())
 
     def _trapped(self) -> None:
         """A TF trap: put right what the instruction before it did with a host-owned TF."""
-        if guestdebug.hides_tf(self.debug):
+        if guestdebug.pushes_hidden_tf(self.debug):
             self._hide_pushed_tf()
         self._after_instruction()
-
-    def fault(self, vector: int, code: int | None = None, cr2: int | None = None) -> Exit | None:
-        """A fault of the instruction at CS:RIP: nothing of it happened."""
-        pc = self.state.linear_pc()
-        self.core.uncount_from(pc)
-        self._restore_flags(pc)
-        causes = self._breaks_before_fetch(pc)
-        if causes:
-            self.state.q[CR + 2] = self._cr2
-            return self.raise_db(causes)
-        if self._stops_at(vector, pc):
-            return ExceptionExit(vector, code or 0, pc, software=False)
-        address = cr2 if vector == Vector.PF else None
-        return delivering.deliver(self, Event(vector, EventKind.FAULT, code, address))
-
-    def _breaks_before_fetch(self, pc: int) -> int:
-        """B bits of execution breakpoints on an instruction that could not even be fetched.
-
-        No site stops there, because nothing was translated; a code breakpoint comes before the
-        fault of its fetch (SDM vol. 3, table 6-2).
-        """
-        if self.has_rf() or self.in_mov_ss_shadow():
-            return 0
-        return guestdebug.exec_causes(self.debug, pc)
-
-    def _restore_flags(self, pc: int) -> None:
-        """Behind a hook a fault loses the condition codes; it kept them (native.keep_flags)."""
-        w = self.core.w
-        if w[Word.INSN_PC] == pc:
-            codes = w[Word.INSN_FLAGS] & CONDITION_CODES
-            self.state.set_rflags(self.state.rflags() & ~CONDITION_CODES | codes)
-
-    def _software(self, vector: int) -> Exit | None:
-        """INT n, INT3 or INTO; RIP is after it."""
-        state = self.state
-        after = state.linear_pc()
-        start, size, opcode = self._last_instruction(after)
-        by_cc = opcode == INT3
-        if by_cc and guestdebug.owner_of_bp(self.debug) is Owner.HOST:
-            self._step_back(size)
-            self.bp_exit = (start, size, self.core.clock)
-            return guestdebug.bp_exit(start)
-        if self._stops_at(vector, start):
-            self._step_back(size)
-            return ExceptionExit(vector, 0, start, software=True)
-        kind = EventKind.SOFTWARE if opcode == INT_N else EventKind.SOFTWARE_EXCEPTION
-        rip = state.q[RIP] - size
-        return delivering.deliver(self, Event(vector, kind, instruction_rip=rip))
-
-    def _last_instruction(self, after: int) -> tuple[int, int, int]:
-        """Linear start, size and opcode byte of the instruction that ended at ``after``."""
-        start = self.core.last_start(after)
-        size = after - start
-        opcode = read_opcode(self.core.machine.code(start, size), self.state.bits())
-        return start, size, opcode.code if opcode is not None else 0
-
-    def _step_back(self, size: int) -> None:
-        self.state.q[RIP] -= size
-        self.core.count(-1)
-
-    def _stops_at(self, vector: int, pc: int) -> bool:
-        """The host wants to see this vector first, and has not just seen it here."""
-        if vector not in self.vectors or self._passed_vector == pc:
-            self._passed_vector = None
-            return False
-        self._passed_vector = pc
-        return True
-
-    def _invalid_opcode(self) -> Exit | None:
-        """#UD by Unicorn: also INT1, which it does not know, and INT 6, which it takes for #UD."""
-        opcode = self.opcode()
-        if opcode is not None and opcode.code == INT_N and opcode.after == Vector.UD:
-            self.state.q[RIP] = self.state.next_rip(opcode.end + 1)
-            return self._software(Vector.UD)
-        if opcode is not None and opcode.code == INT1 and 0xF0 not in opcode.prefixes:
-            return intercepts.int1(self, opcode)
-        return self.fault(Vector.UD)
-
-    def _outside_ram(self, error: int) -> Exit | None:
-        pc = self.state.linear_pc()
-        self.core.uncount_from(pc)
-        self._restore_flags(pc)
-        if error == UC_ERR_FETCH_UNMAPPED:
-            causes = self._breaks_before_fetch(pc)
-            if causes:
-                return self.raise_db(causes)
-            address = self.core.w[Word.BAD_ADDRESS]
-            return InternalErrorExit(1, b"", f"instruction fetch from {address:#x}, outside RAM")
-        return transfers.mmio(self)
 
     # -- after an instruction ----------------------------------------------------------------------
 
@@ -424,17 +361,26 @@ class Vcpu:
     def retire(self, size: int, rip: int | None = None) -> Exit | None:
         """An intercepted instruction of ``size`` bytes is done; trap if TF was set before it."""
         state = self.state
-        trap = state.d[EFLAGS] & TF
+        trap = state.d[EFLAGS] & TF and self.steps_over_skipped()
         state.q[RIP] = state.next_rip(size) if rip is None else rip
         state.d[HFLAGS] &= ~HF_INHIBIT_IRQ
         self.core.count(1)
         self._after_instruction()
         return self.raise_db(_BS) if trap else None
 
+    def steps_over_skipped(self) -> bool:
+        """A trap behind what KVM carries out itself is reported (always to the guest)."""
+        return self.debug.profile.reports_skipped or not self.debug.singlestep
+
     def write_tf(self, rflags: int) -> None:
         """TF as KVM's RFLAGS setter leaves it when it is given ``rflags`` here (spec 5)."""
-        flags = guestdebug.rflags_written(self.debug, rflags, self.state.linear_pc())
-        self.state.d[EFLAGS] = self.state.d[EFLAGS] & ~TF | flags & TF
+        self.put_tf(guestdebug.rflags_written(self.debug, rflags, self.state.linear_pc()))
+
+    def put_tf(self, rflags: int) -> None:
+        """TF, and RF where it is set, of ``rflags``."""
+        self.state.d[EFLAGS] = self.state.d[EFLAGS] & ~TF | rflags & TF
+        if rflags & RF:
+            self.set_rf()
 
     def set_debug(self, debug: DebugState) -> None:
         """Replace the debug state and re-arm."""
@@ -443,6 +389,6 @@ class Vcpu:
 
     def forget(self) -> None:
         """A snapshot is put back: nothing is under way any more."""
-        self.transfer = self._passed_vector = None
+        self.transfer = self.passed_vector = None
         self.held = 0
         self.returns.forget()

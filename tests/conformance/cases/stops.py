@@ -118,7 +118,7 @@ SINGLE_STEP: dict[int, Case] = {
         "`pushf; pop rax`, two steps",
         "the pushed image is 2: the host's TF does not show (VMX and SVM would push 0x102, "
         "inferred)",
-        "2008 description of the interface; profile switch `hides_tf`",
+        "2008 description of the interface; profile field `pushf_hides_tf`",
     ),
     22: Case(
         "KVM_GET_REGS after a step",
