@@ -287,6 +287,9 @@ def check_mov_dr(
 
     ``number`` is 0..15 as encoded, ``written`` the value of a write (None for a read).
     """
+    wide = written is not None and number >= 4 and bool(written >> 32)
+    if wide and number in (6, 7) and state.profile.upper_half_first:
+        return Refusal(Vector.GP, 0)
     if number >= 8 or (number in (4, 5) and cr4_de):
         return Refusal(Vector.UD)
     if cpl > 0:
@@ -294,9 +297,7 @@ def check_mov_dr(
     dr7 = state.guest.dr7 if state.profile.guest_gets_its_own else state.effective_dr7
     if dr7 & debugreg.DR7_GD:
         return Refusal(Vector.DB, payload=debugreg.DR6_BD)
-    if written is not None and number >= 4 and written >> 32:
-        return Refusal(Vector.GP, 0)
-    return None
+    return Refusal(Vector.GP, 0) if wide else None
 
 
 def read_dr(state: DebugState, number: int) -> int:
@@ -328,6 +329,11 @@ def task_switched(state: DebugState) -> DebugState:
     """A hardware task switch clears the guest's local enables and LE; KVM raises no T trap (9)."""
     local = debugreg.DR7_LOCAL_ENABLES | debugreg.DR7_LE
     return replace(state, guest=state.guest._replace(dr7=state.guest.dr7 & ~local))
+
+
+def vcpu_reset(state: DebugState) -> DebugState:
+    """INIT: the guest's registers and the slot are reset, the host's settings are not (spec 2)."""
+    return replace(state, guest=DebugRegs(), pending=None)
 
 
 def set_debugregs(state: DebugState, registers: DebugRegs) -> DebugState:

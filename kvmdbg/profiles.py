@@ -62,9 +62,11 @@ class Profile:
     """The exit's pc is cut to 32 bits outside 64-bit mode (spec 7)."""
 
     rep_elements: int = 1
-    """Elements of a REP string instruction done in one step (spec 10)."""
+    """A step over a REP string instruction ends where its count is a multiple of this (spec 10)."""
     finishes_out: bool = False
     """OUT is over when its exit comes, and its step is lost (spec 11)."""
+    loses_out_7e: bool = False
+    """A stepped OUT to port 0x7E gives its step and no IO exit (KVM_X86_QUIRK_OUT_7E_INC_RIP)."""
     keeps_mmio_step: bool = True
     """The step over a store to MMIO is reported after its exit (spec 11)."""
     fails_on_int: bool = False
@@ -77,10 +79,13 @@ class Profile:
     refuses_second_injection: bool = True
     """INJECT_DB and INJECT_BP fail with EBUSY while an exception is queued (spec 3)."""
     injected_bp: str = "rip"
-    """An injected #BP where no INT3 lies returns to RIP ("rip"), or to RIP plus the length of the
-    last #BP ("stale"), or is not delivered ("dropped"; spec 7)."""
+    """An injected #BP returns to RIP, or behind the INT3 that lies there ("rip"); to RIP plus the
+    length of the last #BP, whatever lies there ("stale"); or behind the INT3 that lies there, and
+    is not delivered where none lies ("dropped"; spec 7)."""
     skips_injected_int3: bool = True
     """A re-injected #BP returns behind the INT3 at RIP (spec 7)."""
+    upper_half_first: bool = False
+    """MOV to DR6 or DR7 looks at bits 63:32 before anything else (spec 8)."""
     refuses_wide_dr7: bool = False
     """A host DR7 above 32 bits makes the next entry fail (spec 3)."""
     virtual_debug_registers: bool = True
@@ -96,6 +101,7 @@ VMX: Final = Profile(
     "vmx",
     pushf_hides_tf=False,
     frames_hide_tf=False,
+    loses_out_7e=True,
     keeps_mmio_step=False,
     injected_bp="stale",
     refuses_wide_dr7=True,
@@ -127,6 +133,7 @@ EMU618: Final = Profile(
     finishes_out=True,
     keeps_mmio_step=False,
     fails_on_int=True,
+    upper_half_first=True,
     hlt_is_a_step=True,
     skips_injected_int3=False,
 )

@@ -15,6 +15,7 @@ from typing import Protocol
 from ..errors import EngineUnavailable, UnknownName
 from ..exits import Exit
 from ..profiles import find_profile
+from ..uapi import MpState
 from ..x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
 
 
@@ -92,6 +93,19 @@ class Engine(Protocol):
 
     def nmi(self) -> None:
         """KVM_NMI: queue a non-maskable interrupt."""
+
+    def request_interrupt_window(self, wanted: bool = True) -> None:
+        """kvm_run.request_interrupt_window: end ``run`` with IrqWindowOpenExit when IF=1, no shadow
+        holds interrupts up and none is queued."""
+
+    def create_irqchip(self) -> None:
+        """KVM_CREATE_IRQCHIP and KVM_CREATE_PIT2: local APIC, 8259 pair and 8254 in the engine."""
+
+    def irq_line(self, line: int, level: bool) -> None:
+        """KVM_IRQ_LINE on ISA line 0..15. IoctlError ENXIO without an irqchip."""
+
+    def get_mp_state(self) -> MpState: ...
+    def set_mp_state(self, mp_state: MpState) -> None: ...
 
     def request_stop(self) -> None:
         """From any thread: end the current (or next) ``run`` with ``IntrExit("request")``."""

@@ -14,6 +14,10 @@ _LEGACY = frozenset(b"\x66\x67\xf0\xf2\xf3\x2e\x36\x3e\x26\x64\x65")
 PUSHF, POPF, IRET, INT3, INT_N, INT1 = 0x9C, 0x9D, 0xCF, 0xCC, 0xCD, 0xF1
 SYSCALL, SYSRET, SYSENTER = 0x0F05, 0x0F07, 0x0F34
 MOV_FROM_DR, MOV_TO_DR = 0x0F21, 0x0F23
+RDTSC, WRMSR, RDMSR = 0x0F31, 0x0F30, 0x0F32
+MOV_FROM_CR8, MOV_TO_CR8, RDTSCP = 0x0F2008, 0x0F2208, 0x0F01F9
+"""``Opcode.kind`` of instructions that share their opcode with others."""
+STI = 0xFB
 MOV_TO_SEGMENT = 0x8E
 IN_OUT = frozenset((*range(0xE4, 0xE8), *range(0xEC, 0xF0)))
 INS_OUTS = frozenset(range(0x6C, 0x70))
@@ -39,6 +43,13 @@ class Opcode(NamedTuple):
     after: int
 
     @property
+    def kind(self) -> int:
+        """``code``, told apart further where it is shared: MOV CR8, RDTSCP."""
+        if self.code in (0x0F20, 0x0F22) and self.rex & 4 and not self.after >> 3 & 7:
+            return self.code << 8 | 8
+        return RDTSCP if self.code == 0x0F01 and self.after == 0xF9 else self.code
+
+    @property
     def repeated(self) -> bool:
         """An F2 or F3 prefix is present."""
         return 0xF2 in self.prefixes or 0xF3 in self.prefixes
@@ -53,6 +64,12 @@ class Opcode(NamedTuple):
         if 0x67 not in self.prefixes:
             return bits
         return 16 if bits == 32 else 32
+
+    def operand_bytes(self, bits: int) -> int:
+        """Operand size in code of ``bits``, by REX.W and the 66 prefix; not of byte opcodes."""
+        if self.rex & 8:
+            return 8
+        return 2 if (bits == 16) != (0x66 in self.prefixes) else 4
 
     @property
     def end(self) -> int:

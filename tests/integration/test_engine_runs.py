@@ -295,3 +295,19 @@ def test_a_closed_engine_says_so() -> None:
         b.vcpu.get_regs()
     with pytest.raises(VmClosed):
         b.vcpu.run()
+
+
+@pytest.mark.parametrize("limits", [{"timeout": float("inf")}, {"max_instructions": 1 << 80}])
+def test_a_limit_beyond_all_bounds_is_none(limits: dict[str, float]) -> None:
+    with Bench("nop\nhlt") as b:
+        assert b.vcpu.run(**limits) == HltExit()  # type: ignore[arg-type]  # one of the two
+
+
+def test_a_timeout_that_is_no_number_is_refused() -> None:
+    with Bench("hlt") as b, pytest.raises(BadInput, match="not a number of seconds"):
+        b.vcpu.run(timeout=float("nan"))
+
+
+def test_other_than_eight_debug_registers_are_refused() -> None:
+    with Bench("hlt") as b, pytest.raises(BadInput, match="8 values, DR0-DR7; got 2"):
+        b.vcpu.set_guest_debug(E, (1, 2))

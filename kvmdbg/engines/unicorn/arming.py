@@ -24,6 +24,7 @@ REMAPPED = 1 << 8
 """Not a B bit: an entry that keeps a watched page unmapped was written."""
 
 MOV_TO_CR, GROUP_7 = 0x0F22, 0x0F01
+MAPPING_OPCODES = frozenset((MOV_TO_CR, GROUP_7))
 """Opcodes that can change what a linear address means (0F 01 /7 is INVLPG)."""
 
 
@@ -50,7 +51,7 @@ class Arming:
         armed = guestdebug.armed_slots(debug)
         self._data = [(s, a) for s, a in armed if s.access in (Access.WRITE, Access.READ_WRITE)]
         executed = [a for s, a in armed if s.access is Access.EXEC and s.length == 1]
-        self._core.intercept({MOV_TO_CR, GROUP_7} if self._data else set())
+        self._core.intercept("mappings", MAPPING_OPCODES if self._data else frozenset())
         self._core.break_at(frozenset(executed))
         self.find_watched()
 

@@ -20,13 +20,19 @@ from ...x86.opcode import (
     IN_OUT,
     INS_OUTS,
     IRET,
+    MOV_FROM_CR8,
     MOV_FROM_DR,
+    MOV_TO_CR8,
     MOV_TO_DR,
     MOV_TO_SEGMENT,
     PUSHF,
+    RDMSR,
+    RDTSC,
+    RDTSCP,
     SYSCALL,
     SYSENTER,
     SYSRET,
+    WRMSR,
     read_opcode,
 )
 from ...x86.registers import RFLAGS
@@ -48,9 +54,14 @@ _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
 # A block is decoded only if some byte in it could begin one of these.
 _SUSPECT = re.compile(
-    rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x05\x07\x21\x23\x34]", re.DOTALL
+    rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x01\x05\x07\x20-\x23\x30-\x34]", re.DOTALL
 )
-_INTERCEPTED = frozenset((MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, SYSRET, *IN_OUT, *INS_OUTS))
+_INTERCEPTED = frozenset(
+    (
+        *(MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, SYSRET, *IN_OUT, *INS_OUTS),
+        *(RDTSC, RDTSCP, RDMSR, WRMSR, MOV_FROM_CR8, MOV_TO_CR8),
+    )
+)
 
 
 @lru_cache(maxsize=4096)
@@ -96,6 +107,7 @@ class Core:
         self._new_irets: set[int] = set()
         self.extra: frozenset[int] = frozenset()
         """Opcodes that are sites only now and then."""
+        self._extra: dict[str, frozenset[int]] = {}
         self.trap_within = 2
         """Instructions under TF before a trap comes at the latest: MOV SS and the one behind it."""
         self._watch_hooks: list[int] = []
@@ -270,7 +282,7 @@ class Core:
         if not (self.extra or _SUSPECT.search(code)):
             return
         bits = self.state.bits()
-        wanted = _INTERCEPTED | self.extra
+        wanted = self.sites
         for instruction in decode.disassemble(code, pc, bits):
             opcode = read_opcode(instruction.raw, bits)
             if opcode is None:
@@ -279,10 +291,15 @@ class Core:
                 self.pushf.add(instruction.address)
             elif opcode.code == IRET and instruction.address not in self._irets:
                 self._new_irets.add(instruction.address)
-            elif opcode.code in wanted and instruction.address not in self._sites:
+            elif opcode.kind in wanted and instruction.address not in self._sites:
                 self._new_sites.add(instruction.address)
         if self._new_sites or self._new_irets:
             self._stop_for_new_sites()
+
+    @property
+    def sites(self) -> frozenset[int]:
+        """Kinds of opcodes that are stopped at wherever they stand."""
+        return _INTERCEPTED | self.extra
 
     def _stop_for_new_sites(self) -> None:
         self.w[Word.WHY] |= Why.NEW_SITES
@@ -304,11 +321,13 @@ class Core:
         self._new_sites.clear()
         self._new_irets.clear()
 
-    def intercept(self, extra: AbstractSet[int]) -> None:
-        """Make sites of these opcodes too (replaces the previous set)."""
+    def intercept(self, why: str, opcodes: AbstractSet[int]) -> None:
+        """Make sites of these opcodes too (replaces the previous set of this reason)."""
+        self._extra[why] = frozenset(opcodes)
+        extra = frozenset().union(*self._extra.values())
         if extra - self.extra:
             self.machine.flush_translations()  # so that known code is looked through again
-        self.extra = frozenset(extra)
+        self.extra = extra
 
     def _hook_site(self, address: int) -> None:
         if address not in self._sites:

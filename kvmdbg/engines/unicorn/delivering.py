@@ -32,13 +32,21 @@ def deliver_pending(vcpu: Vcpu) -> Exit | None:
         exit_ = _deliver_queued(vcpu, pending) if pending is not None else None
         if exit_ is not None:
             return exit_
-    state = vcpu.state
-    event = vcpu.interrupts.take(
-        blocked=guestdebug.blocks_interrupts(vcpu.debug),
-        shadow=bool(state.d[HFLAGS] & HF_INHIBIT_IRQ),
-        enabled=bool(state.d[EFLAGS] & _IF),
-    )
+    event = _event(vcpu)
     return deliver(vcpu, event) if event is not None else None
+
+
+def _event(vcpu: Vcpu) -> Event | None:
+    """The NMI or interrupt that is due: the host's, or the chips'."""
+    state, chipset = vcpu.state, vcpu.chipset
+    if chipset.chip is not None and chipset.take_nmi():
+        vcpu.interrupts.nmi_pending = True
+    blocked = guestdebug.blocks_interrupts(vcpu.debug)
+    shadow, enabled = bool(state.d[HFLAGS] & HF_INHIBIT_IRQ), bool(state.d[EFLAGS] & _IF)
+    event = vcpu.interrupts.take(blocked=blocked, shadow=shadow, enabled=enabled)
+    if event is None and enabled and not shadow and not blocked:
+        event = chipset.acknowledge()
+    return event
 
 
 def _deliver_queued(vcpu: Vcpu, pending: PendingException) -> Exit | None:
@@ -55,14 +63,21 @@ def _place_injected_bp(vcpu: Vcpu) -> bool:
     """Put RIP where a #BP injected here returns to (spec 7); False: it is dropped."""
     state, profile = vcpu.state, vcpu.debug.profile
     at, size, clock = vcpu.bp_exit
+    opcode = vcpu.opcode()
+    int3 = opcode is not None and opcode.code == INT3
     if not profile.skips_injected_int3:
-        return True
-    if vcpu.code()[:1] == bytes([INT3]):
-        state.q[RIP] += 1
+        size = 0
     elif profile.injected_bp == "dropped":
-        return False
-    elif profile.injected_bp == "stale" or (at, clock) == (state.linear_pc(), vcpu.core.clock):
-        state.q[RIP] += size  # behind its prefixes, or where the host took the INT3 away
+        if opcode is None or not int3:
+            return False
+        size = opcode.end
+    elif profile.injected_bp == "rip":
+        taken = (at, clock) == (state.linear_pc(), vcpu.core.clock)
+        if opcode is not None and int3 and not opcode.start:
+            size = 1
+        elif not taken:
+            size = 0
+    state.q[RIP] += size
     return True
 
 

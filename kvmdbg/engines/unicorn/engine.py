@@ -12,22 +12,24 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NoReturn
 
 from ... import guestdebug
 from ...errors import AddressError, BadInput, IoctlError, VmBusy, VmClosed
 from ...exits import Exit, FailEntryExit, IntrExit
-from ...guestdebug import DebugState, PendingException
+from ...guestdebug import PendingException
+from ...irqchip import Irqchip
 from ...profiles import REFERENCE, Profile
-from ...uapi import GuestDbg
+from ...uapi import GuestDbg, MpState
+from ...x86.delivery import Step
 from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
 from ...x86.vectors import Vector
 from .. import Capability, Snapshot
 from ..interrupts import HeldSigint
-from . import transfers
+from . import snapshots, transfers
 from .core import Core
 from .native import Why, Word
+from .snapshots import UnicornSnapshot
 from .state import EFLAGS, RIP, no_entry
 from .vcpu import RF, TF, Vcpu
 
@@ -35,22 +37,11 @@ _SLICE_NS = 20_000_000
 """The guest is left this often, so that Python can see a signal: well under 100 ms."""
 
 _INVALID_GUEST_STATE = 0x8000_0021  # VM-entry failure, as VMX numbers it (SDM vol. 3, app. C)
+_LONG = 3e8  # seconds: ten years
+_MOST = 1 << 62
 _SMALLEST_RAM = 0x1000
 _EFER_BITS = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
 _SINGLESTEP = int(GuestDbg.SINGLESTEP)
-
-
-@dataclass(frozen=True, slots=True)
-class UnicornSnapshot:
-    """A whole machine: CPU context, RAM, debug state, clock. Opaque to everyone else."""
-
-    context: object
-    ram: bytes
-    debug: DebugState
-    clock: int
-    events: tuple[int | None, bool, bool]
-    rf: tuple[int, int] | None
-    hidden: tuple[int, int]
 
 
 class UnicornEngine:
@@ -110,10 +101,10 @@ class UnicornEngine:
             self._check_open()
         vcpu, state = self._vcpu, self._state
         flags = state.rflags()
-        if vcpu.debug.control & _SINGLESTEP:
-            flags = guestdebug.rflags_read(vcpu.debug, flags)
         if vcpu.has_rf():
             flags |= RF
+        if vcpu.debug.control & _SINGLESTEP:
+            flags = guestdebug.rflags_read(vcpu.debug, flags)
         return state.regs(flags)
 
     def set_regs(self, regs: Regs) -> None:
@@ -130,9 +121,12 @@ class UnicornEngine:
                 vcpu.debug = guestdebug.drop_pending(vcpu.debug)
 
     def get_sregs(self) -> Sregs:
-        """KVM_GET_SREGS."""
+        """KVM_GET_SREGS; CR8 and the APIC's base are the irqchip's where there is one."""
         self._check_open()
-        return self._state.sregs()
+        sregs, chip = self._state.sregs(), self._vcpu.chipset.chip
+        if chip is None:
+            return sregs
+        return sregs._replace(cr8=chip.cr8, apic_base=chip.lapic.base)
 
     def set_sregs(self, sregs: Sregs) -> None:
         """KVM_SET_SREGS. IoctlError EINVAL for an EFER bit that this processor does not have."""
@@ -141,6 +135,7 @@ class UnicornEngine:
         with self._owned():
             self._untried = True
             self._state.set_sregs(sregs)
+            self._vcpu.chipset.take_sregs(sregs.cr8, sregs.apic_base)
             self._vcpu.arming.mappings_changed()
 
     def get_debugregs(self) -> DebugRegs:
@@ -196,15 +191,30 @@ class UnicornEngine:
             vcpu.interrupts.nmi_injected = bool(events.nmi_injected)
             vcpu.interrupts.nmi_masked = bool(events.nmi_masked)
 
+    @property
+    def irqchip(self) -> Irqchip | None:
+        """The irqchip's state as of now, None where there is none."""
+        self._check_open()
+        return self._vcpu.chipset.seen()
+
+    @property
+    def trail(self) -> tuple[Step, ...]:
+        """How the last event was delivered, or why it could not be (x86/delivery.py)."""
+        return self._vcpu.trail
+
     # -- debugging ---------------------------------------------------------------------------------
 
     def set_guest_debug(self, control: int, debugreg: tuple[int, ...] = (0,) * 8) -> None:
         """KVM_SET_GUEST_DEBUG (spec 3). IoctlError EBUSY for a second injection."""
+        if len(debugreg) != 8:
+            raise BadInput(f"debugreg has 8 values, DR0-DR7; got {len(debugreg)}")
         with self._owned():
             vcpu, state = self._vcpu, self._state
-            seen = guestdebug.rflags_read(vcpu.debug, state.d[EFLAGS])
+            flags = state.d[EFLAGS] | (RF if vcpu.has_rf() else 0)
+            seen = guestdebug.rflags_read(vcpu.debug, flags)
             linear = state.linear_pc()
             vcpu.debug = guestdebug.set_guest_debug(vcpu.debug, control, debugreg, linear)
+            vcpu.rf = None
             vcpu.put_tf(guestdebug.rflags_armed(vcpu.debug, seen))
             if not vcpu.debug.singlestep:
                 vcpu.returns.forget()
@@ -242,6 +252,8 @@ class UnicornEngine:
             and debug.pending is None
             and vcpu.transfer is None
             and vcpu.interrupts.irq is None
+            and vcpu.chipset.chip is None
+            and not vcpu.interrupts.window_wanted
             and vcpu.rf is None
             and not vcpu.returns
             and not vcpu.quirky
@@ -253,16 +265,19 @@ class UnicornEngine:
 
     def _run(self, max_instructions: int | None, timeout: float | None) -> Exit:
         core, vcpu = self._core, self._vcpu
+        if timeout is not None and timeout != timeout:
+            raise BadInput("timeout is not a number of seconds")
         problem = self._no_entry()
         if problem:
             return FailEntryExit(_INVALID_GUEST_STATE, problem)
         limit = None if max_instructions is None else core.clock + max(max_instructions, 0)
-        end = None if timeout is None else time.monotonic_ns() + int(timeout * 1e9)
+        end = None if timeout is None else time.monotonic_ns() + int(min(timeout, _LONG) * 1e9)
+        limit = None if limit is not None and limit > _MOST else limit
         with HeldSigint() as held:
             exit_ = self._due(limit, end, held.seen)
             while exit_ is None:
                 now = time.monotonic_ns() + _SLICE_NS
-                core.limit(limit, now if end is None else min(now, end))
+                core.limit(self._next_stop(limit), now if end is None else min(now, end))
                 exit_ = vcpu.round()
                 if exit_ is None:
                     if core.w[Word.WHY] & Why.LIMIT:
@@ -270,6 +285,13 @@ class UnicornEngine:
                     exit_ = self._due(limit, end, held.seen)
             core.limit(None, None)
             return exit_
+
+    def _next_stop(self, limit: int | None) -> int | None:
+        """The clock's next value to stop at: the budget's, or a timer's of the irqchip."""
+        timer = self._vcpu.chipset.next_stop()
+        if timer is None or limit is None:
+            return timer if limit is None else limit
+        return min(timer, limit)
 
     def _no_entry(self) -> str:
         """Why VM entry fails; looked at anew only after the host has set something."""
@@ -308,6 +330,12 @@ class UnicornEngine:
         """KVM_INTERRUPT: queue an external interrupt. IoctlError EINVAL for a vector above 255."""
         if not 0 <= vector <= 255:
             raise IoctlError(errno.EINVAL, "KVM_INTERRUPT", f"vector {vector} is not in 0..255")
+        if self._vcpu.chipset.chip is not None:
+            raise IoctlError(
+                errno.ENXIO,
+                "KVM_INTERRUPT",
+                "the irqchip is in the engine; raise a line (irq_line)",
+            )
         with self._owned():
             if self._vcpu.interrupts.irq is not None:
                 raise IoctlError(errno.EEXIST, "KVM_INTERRUPT", "an interrupt is already queued")
@@ -317,6 +345,41 @@ class UnicornEngine:
         """KVM_NMI: queue a non-maskable interrupt."""
         with self._owned():
             self._vcpu.interrupts.nmi_pending = True
+
+    def request_interrupt_window(self, wanted: bool = True) -> None:
+        """kvm_run.request_interrupt_window: end ``run`` when an interrupt could be taken."""
+        with self._owned():
+            self._vcpu.interrupts.window_wanted = wanted
+
+    def create_irqchip(self) -> None:
+        """KVM_CREATE_IRQCHIP and KVM_CREATE_PIT2. IoctlError EEXIST the second time."""
+        with self._owned():
+            chipset = self._vcpu.chipset
+            if chipset.chip is not None:
+                raise IoctlError(errno.EEXIST, "KVM_CREATE_IRQCHIP", "the irqchip is there already")
+            chipset.create()
+
+    def irq_line(self, line: int, level: bool) -> None:
+        """KVM_IRQ_LINE on ISA line 0..15. IoctlError ENXIO without an irqchip, EINVAL outside."""
+        with self._owned():
+            chipset = self._vcpu.chipset
+            if chipset.chip is None:
+                raise IoctlError(errno.ENXIO, "KVM_IRQ_LINE", "no irqchip; create_irqchip() first")
+            if not 0 <= line <= 15:
+                raise IoctlError(errno.EINVAL, "KVM_IRQ_LINE", f"line {line} is not in 0..15")
+            chipset.chip = chipset.chip.set_irq(line, bool(level))
+
+    def get_mp_state(self) -> MpState:
+        """KVM_GET_MP_STATE: HALTED while the vCPU sleeps in HLT with an irqchip."""
+        self._check_open()
+        return MpState.HALTED if self._vcpu.chipset.halted else MpState.RUNNABLE
+
+    def set_mp_state(self, mp_state: MpState) -> None:
+        """KVM_SET_MP_STATE: RUNNABLE or HALTED; IoctlError EINVAL for another."""
+        if mp_state not in (MpState.RUNNABLE, MpState.HALTED):
+            raise IoctlError(errno.EINVAL, "KVM_SET_MP_STATE", "RUNNABLE or HALTED only")
+        with self._owned():
+            self._vcpu.chipset.halted = mp_state is MpState.HALTED
 
     def request_stop(self) -> None:
         """From any thread: end the current (or next) ``run`` with ``IntrExit("request")``."""
@@ -329,16 +392,7 @@ class UnicornEngine:
     def snapshot(self) -> UnicornSnapshot:
         """The whole state."""
         with self._owned():
-            core, vcpu = self._core, self._vcpu
-            return UnicornSnapshot(
-                core.machine.uc.context_save(),
-                bytes(core.machine.ram),
-                vcpu.debug,
-                core.clock,
-                (vcpu.interrupts.irq, vcpu.interrupts.nmi_pending, vcpu.interrupts.nmi_masked),
-                vcpu.rf,
-                (self._state.cr8, self._state.apic_base),
-            )
+            return snapshots.take(self._vcpu)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put a snapshot of this engine back; an IN or MMIO under way is forgotten."""
@@ -346,20 +400,7 @@ class UnicornEngine:
             raise BadInput("this snapshot was made by another engine or with other RAM")
         with self._owned():
             self._untried = True
-            core, vcpu = self._core, self._vcpu
-            core.machine.uc.context_restore(snapshot.context)
-            core.machine.ram[:] = snapshot.ram
-            core.machine.flush_translations()
-            core.machine.flush_tlb()
-            core.w[Word.INSNS] = snapshot.clock
-            vcpu.interrupts.irq, vcpu.interrupts.nmi_pending, vcpu.interrupts.nmi_masked = (
-                snapshot.events
-            )
-            vcpu.rf = snapshot.rf
-            self._state.cr8, self._state.apic_base = snapshot.hidden
-            vcpu.forget()
-            vcpu.set_debug(snapshot.debug)
-            vcpu.arming.mappings_changed()
+            snapshots.put(self._vcpu, snapshot)
 
     def close(self) -> None:
         """Free everything. Calling it twice is harmless."""

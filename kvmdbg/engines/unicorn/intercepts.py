@@ -1,4 +1,4 @@
-"""Instructions that the host carries out instead of Unicorn: MOV DR, SYSCALL, SYSENTER, SYSRET.
+"""Instructions that the host carries out instead of Unicorn: MOV DR, SYSCALL, RDTSC and others.
 
 Unicorn keeps breakpoints of its own in DR7 and makes SYSCALL a no-op; SYSRET it may do, but brings
 the host's TF back only if we say so. Each
@@ -20,13 +20,21 @@ from ...x86 import debugreg
 from ...x86.opcode import (
     IN_OUT,
     INS_OUTS,
+    MOV_FROM_CR8,
     MOV_FROM_DR,
+    MOV_TO_CR8,
     MOV_TO_DR,
+    RDMSR,
+    RDTSC,
+    RDTSCP,
     SYSCALL,
     SYSENTER,
     SYSRET,
+    WRMSR,
     Opcode,
 )
+from ...x86.paging import PageFault
+from ...x86.ports import may_use_port
 from ...x86.registers import CR0, CR4, EFER, MASK32, RFLAGS, CpuMode, Segment
 from ...x86.vectors import Vector
 from . import raised, transfers
@@ -39,7 +47,9 @@ Handler = Callable[["Vcpu", Opcode], Exit | None]
 
 _STAR, _LSTAR, _FMASK = 0xC000_0081, 0xC000_0082, 0xC000_0084
 _SYSENTER_CS, _SYSENTER_ESP, _SYSENTER_EIP = 0x174, 0x175, 0x176
-_RCX, _R11 = 1, 11
+_RAX, _RCX, _RDX, _R11 = 0, 1, 2, 11
+_PORT_BY_BYTE = frozenset(range(0xE4, 0xE8))
+_TSC_AUX = 0xC000_0103
 _TF = int(RFLAGS.TF)
 
 
@@ -158,12 +168,84 @@ def sysenter(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     return vcpu.retire(opcode.end, rip=_msr(vcpu, _SYSENTER_EIP) & mask)
 
 
+def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """IN, OUT, INS and OUTS, which Unicorn allows everybody."""
+    state = vcpu.state
+    number = opcode.after if opcode.code in _PORT_BY_BYTE else state.q[_RDX] & 0xFFFF
+    size = min(opcode.operand_bytes(state.bits()), 4) if opcode.code & 1 else 1
+    try:
+        allowed = may_use_port(number, size, state.d[EFLAGS], state.sregs(), vcpu.read)
+    except PageFault as fault:
+        return raised.fault(vcpu, Vector.PF, fault.error_code, fault.linear)
+    return transfers.port(vcpu, opcode) if allowed else raised.fault(vcpu, Vector.GP, 0)
+
+
+def _privileged(vcpu: Vcpu) -> bool:
+    return not vcpu.state.d[HFLAGS] & HF_CPL
+
+
+def _put_edx_eax(vcpu: Vcpu, value: int) -> None:
+    vcpu.state.q[_RAX], vcpu.state.q[_RDX] = value & MASK32, value >> 32 & MASK32
+
+
+def rdtsc(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """RDTSC and RDTSCP read virtual time; CR4.TSD keeps CPL 3 from it."""
+    if vcpu.state.q[CR + 4] & CR4.TSD and not _privileged(vcpu):
+        return raised.fault(vcpu, Vector.GP, 0)
+    _put_edx_eax(vcpu, vcpu.chipset.tsc)
+    if opcode.kind == RDTSC:
+        return vcpu.retire(opcode.end)
+    vcpu.state.q[_RCX] = _msr(vcpu, _TSC_AUX) & MASK32
+    return vcpu.retire(opcode.end + 1)
+
+
+def rdmsr(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """RDMSR of the TSC and of the APIC's MSRs; the others are Unicorn's."""
+    index = vcpu.state.q[_RCX] & MASK32
+    if not vcpu.chipset.owns_msr(index):
+        return vcpu.pass_site(opcode.code)
+    value = vcpu.chipset.rdmsr(index) if _privileged(vcpu) else None
+    if value is None:
+        return raised.fault(vcpu, Vector.GP, 0)
+    _put_edx_eax(vcpu, value)
+    return vcpu.retire(opcode.end)
+
+
+def wrmsr(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """WRMSR of the same."""
+    q = vcpu.state.q
+    index = q[_RCX] & MASK32
+    if not vcpu.chipset.owns_msr(index):
+        return vcpu.pass_site(opcode.code)
+    value = (q[_RDX] & MASK32) << 32 | q[_RAX] & MASK32
+    if not _privileged(vcpu) or not vcpu.chipset.wrmsr(index, value):
+        return raised.fault(vcpu, Vector.GP, 0)
+    return vcpu.retire(opcode.end)
+
+
+def mov_cr8(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """MOV to or from CR8, the task priority of the APIC (SDM vol. 3, 10.8.6)."""
+    state = vcpu.state
+    general = (opcode.after & 7) | (opcode.rex & 1) << 3
+    writes = opcode.kind == MOV_TO_CR8
+    if not _privileged(vcpu) or (writes and state.q[general] > 15):
+        return raised.fault(vcpu, Vector.GP, 0)
+    if writes:
+        vcpu.chipset.cr8 = state.q[general]
+    else:
+        state.q[general] = vcpu.chipset.cr8
+    return vcpu.retire(opcode.start + 3)
+
+
 TABLE: dict[int, Handler] = {
     MOV_FROM_DR: mov_dr,
     MOV_TO_DR: mov_dr,
     SYSCALL: syscall,
     SYSRET: sysret,
+    **dict.fromkeys((RDTSC, RDTSCP), rdtsc),
+    RDMSR: rdmsr,
+    WRMSR: wrmsr,
+    **dict.fromkeys((MOV_FROM_CR8, MOV_TO_CR8), mov_cr8),
     SYSENTER: sysenter,
-    **dict.fromkeys(IN_OUT, transfers.port),
-    **dict.fromkeys(INS_OUTS, transfers.port),
+    **dict.fromkeys(IN_OUT | INS_OUTS, port),
 }

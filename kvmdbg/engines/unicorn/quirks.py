@@ -33,7 +33,7 @@ def _last_opcode(vcpu: Vcpu) -> Opcode | None:
 
 
 def _ends_rep(vcpu: Vcpu) -> bool:
-    """``x86_emulate_insn`` does up to 1024 elements in one go.
+    """``x86_emulate_insn`` does elements in one go until the count is a multiple of 1024.
 
     When the count becomes 0 it stops at the REP, with RF set, and leaves in the next step.
     """
@@ -42,12 +42,11 @@ def _ends_rep(vcpu: Vcpu) -> bool:
         return True
     state, at = vcpu.state, vcpu.core.w[Word.LAST_PC]
     size = state.hook_pc() - at
-    vcpu.elements += 1
-    if not size and vcpu.elements < vcpu.debug.profile.rep_elements:
-        return False
-    vcpu.elements = 0
     mask = (1 << opcode.address_bits(state.bits())) - 1
-    if size and vcpu.rcx & mask and not state.q[RCX] & mask:
+    left = state.q[RCX] & mask
+    if not size and (not left or left % vcpu.debug.profile.rep_elements):
+        return False
+    if size and vcpu.rcx & mask and not left:
         state.q[RIP] -= size
         vcpu.set_rf()
     return True

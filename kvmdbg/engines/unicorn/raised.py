@@ -17,7 +17,7 @@ from ...x86.delivery import Event, EventKind
 from ...x86.opcode import INT1, INT3, INT_N, Opcode, read_opcode
 from ...x86.registers import CR0
 from ...x86.vectors import Vector
-from . import delivering, transfers
+from . import apicpage, delivering, transfers
 from .library import UC_ERR_FETCH_UNMAPPED
 from .native import Word
 from .state import CONDITION_CODES, CR, RIP
@@ -126,7 +126,8 @@ def outside_ram(vcpu: Vcpu, error: int) -> Exit | None:
     vcpu.core.uncount()
     _restore_flags(vcpu)
     if error != UC_ERR_FETCH_UNMAPPED:
-        return transfers.mmio(vcpu)
+        offset = vcpu.chipset.offset(vcpu.core.w[Word.BAD_ADDRESS])
+        return transfers.mmio(vcpu) if offset is None else apicpage.access(vcpu, offset)
     found = vcpu.breaks_here()
     if found is not None:
         return vcpu.report(*found)

@@ -105,7 +105,7 @@ def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
         w[Word.INSNS] = clock
         if under is not None:
             vcpu.core.write_memory(*under)
-        return _wait(vcpu, Transfer(at, IoExit("in", w[Word.IO_PORT], size, bytes(size))))
+        return _ask(vcpu, Transfer(at, IoExit("in", w[Word.IO_PORT], size, bytes(size))))
     data = (w[Word.IO_VALUE] & MASK32).to_bytes(4, "little")[:size]
     done = IoExit("out", w[Word.IO_PORT], size, data)
     if vcpu.debug.profile.finishes_out and opcode.code in IN_OUT:
@@ -114,7 +114,27 @@ def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     transfer.causes = w[Word.WATCH_HIT]
     state.q[RIP] = rip
     w[Word.INSNS] = clock
-    return _wait(vcpu, transfer)
+    if vcpu.chipset.owns_port(done.port):
+        vcpu.chipset.write_port(done.port, size, int.from_bytes(data, "little"))
+        return _finish_out(vcpu, transfer)
+    return _finish_out(vcpu, transfer) if _is_lost(vcpu, opcode, done) else _wait(vcpu, transfer)
+
+
+def _is_lost(vcpu: Vcpu, opcode: Opcode, out: IoExit) -> bool:
+    """The stop of a stepped OUT to port 0x7E overwrites its exit (spec 11)."""
+    stepped = vcpu.debug.singlestep and vcpu.state.d[EFLAGS] & _TF
+    out_7e = out.port == 0x7E and opcode.code in IN_OUT
+    return bool(stepped) and out_7e and vcpu.debug.profile.loses_out_7e
+
+
+def _ask(vcpu: Vcpu, transfer: Transfer) -> Exit | None:
+    """An IN: of a chip of ours, or of the host."""
+    asked = transfer.exit
+    if not isinstance(asked, IoExit) or not vcpu.chipset.owns_port(asked.port):
+        return _wait(vcpu, transfer)
+    value = vcpu.chipset.read_port(asked.port, asked.size)
+    complete(transfer, value.to_bytes(4, "little"))
+    return _finish_in(vcpu, transfer)
 
 
 def _wait(vcpu: Vcpu, transfer: Transfer) -> Exit:
@@ -204,7 +224,13 @@ def mmio(vcpu: Vcpu, answers: list[tuple[int, bytes]] | None = None) -> Exit | N
         if len(reads) > len(given):
             scratch.take_back()
             where, width = reads[len(given)]
+    if len(reads) > len(given):
+        offset = vcpu.chipset.offset(where)
+        if offset is None:
             return _wait(vcpu, Transfer(at, MmioExit(where, bytes(width), False), answers=given))
+        value = vcpu.chipset.read_page(offset, width) & (1 << 8 * width) - 1
+        return mmio(vcpu, [*given, (where, value.to_bytes(width, "little"))])
+    stores = [store for store in stores if not _into_apic(vcpu, store)]
     if exit_ is None:
         _write_back_flags(vcpu)
     if exit_ is not None or not stores:
@@ -214,8 +240,18 @@ def mmio(vcpu: Vcpu, answers: list[tuple[int, bytes]] | None = None) -> Exit | N
     return _next_store(vcpu, done)
 
 
+def _into_apic(vcpu: Vcpu, store: MmioExit) -> bool:
+    """Write what is meant for the chips; the host gets the rest."""
+    offset = vcpu.chipset.offset(store.phys_addr)
+    if offset is not None:
+        vcpu.chipset.write_page(offset, len(store.data), int.from_bytes(store.data, "little"))
+    return offset is not None
+
+
 def _write_back_flags(vcpu: Vcpu) -> None:
     """KVM's emulator writes RFLAGS back: a host's TF stays only where it was armed (spec 5.4)."""
+    if vcpu.debug.profile.hides_rf:
+        return  # it read RFLAGS unfiltered, and wrote TF back
     vcpu.write_tf(guestdebug.rflags_read(vcpu.debug, vcpu.state.d[EFLAGS]))
 
 

@@ -16,16 +16,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ... import guestdebug
-from ...exits import DebugExit, Exit, HltExit, InternalErrorExit
+from ...exits import DebugExit, Exit, HltExit, InternalErrorExit, IrqWindowOpenExit
 from ...guestdebug import DebugState, Owner, PendingException
 from ...profiles import Profile
 from ...x86 import debugreg, delivery
 from ...x86.delivery import EventKind
-from ...x86.opcode import IRET, POPF, SYSRET, Opcode, read_opcode
+from ...x86.opcode import IRET, POPF, STI, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
-from . import delivering, intercepts, quirks, raised, transfers
-from .arming import REMAPPED, Arming
+from . import delivering, halting, intercepts, quirks, raised, transfers
+from .arming import MAPPING_OPCODES, REMAPPED, Arming
+from .chipset import Chipset
 from .core import Core
 from .library import UC_ERR_INSN_INVALID
 from .native import Why, Word
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from .transfers import Transfer
 
 TF, IF, RF = int(RFLAGS.TF), int(RFLAGS.IF), int(RFLAGS.RF)
+_SETS_IF = frozenset((STI, POPF))  # and IRET, which has its own hook
 _LOADS_FLAGS = frozenset((POPF, IRET, SYSRET))
 _LONGEST = 15
 _SOFTWARE = (EventKind.SOFTWARE, EventKind.SOFTWARE_EXCEPTION)
@@ -83,8 +85,10 @@ class Vcpu:
         self.bp_exit = (-1, 0, -1)  # the last #BP taken by the host: linear RIP, size, clock
         self.returns = SteppedReturns()
         self._at_iret = self._at_mapping = False
-        self.elements = self.rcx = 0  # of a REP stepped in one go: done so far, RCX before (quirks)
+        self.rcx = 0  # in front of the instruction that is stepped (quirks)
         self.arming = Arming(core, self.debug, read)
+        self.chipset = Chipset(core)
+        self._watches_if = False
 
     def arm(self) -> None:
         """Bring hooks in line with the effective debug registers."""
@@ -110,12 +114,23 @@ class Vcpu:
         """Finish, deliver or run once; None to go on."""
         if self.transfer is not None:
             return transfers.resume(self)
+        if self.chipset.chip is not None and halting.attend(self):
+            return HltExit()
+        if self.chipset.halted:
+            return None
         exit_ = delivering.deliver_pending(self)
         if exit_ is not None:
             return exit_
+        if self.interrupts.window_wanted and self._window_open():
+            return IrqWindowOpenExit()
         if self.arming.stale:
             self.arming.find_watched()
         return self.enter()
+
+    def _window_open(self) -> bool:
+        """The guest can take an interrupt, and none waits."""
+        shadow = self.state.d[HFLAGS] & HF_INHIBIT_IRQ
+        return bool(self.state.d[EFLAGS] & IF) and not shadow and self.interrupts.irq is None
 
     def enter(self) -> Exit | None:
         """Run guest instructions until something happens, and say what it was."""
@@ -124,7 +139,7 @@ class Vcpu:
         if self.quirky and self.debug.singlestep and self.debug.profile.steps_by_flag:
             state.d[EFLAGS] |= TF
             self.rcx = state.q[RCX]
-        ours = (self.one or self._window_awaited()) and not state.d[EFLAGS] & TF
+        ours = (self.one or self._held_up()) and not state.d[EFLAGS] & TF
         self.one = False
         self.cr2 = state.q[CR + 2]
         if ours:
@@ -134,7 +149,7 @@ class Vcpu:
     def run(self, *, single: bool) -> int:
         """Run in the core, and see to what the guest did to us on the way; the uc_err."""
         core, w = self.core, self.core.w
-        w[Word.STOPS_AT_IRET] = bool(self.returns) or self.interrupts.nmi_masked
+        w[Word.STOPS_AT_IRET] = bool(self.returns) or self.interrupts.nmi_masked or self._watches_if
         error = core.enter(single)
         core.end_pass()
         self._see_changes()
@@ -199,6 +214,8 @@ class Vcpu:
             return None  # limit, deadline or request: the engine's business
         if error:
             return InternalErrorExit(1, self.code(), f"Unicorn stopped with error {error}")
+        if self.chipset.chip is not None:
+            return halting.halt(self)
         if self.debug.singlestep and self.debug.profile.hlt_is_a_step:
             return self.raise_db(_BS)
         if self.state.d[EFLAGS] & TF and guestdebug.owner_of_db(self.debug) is Owner.GUEST:
@@ -252,14 +269,18 @@ class Vcpu:
             return self.report(*found)
         opcode = self.opcode()
         code = opcode.code if opcode is not None else -1
-        if opcode is not None and code in intercepts.TABLE:
-            return intercepts.TABLE[code](self, opcode)
+        if opcode is not None and opcode.kind in intercepts.TABLE:
+            return intercepts.TABLE[opcode.kind](self, opcode)
+        return self.pass_site(code)
+
+    def pass_site(self, code: int) -> Exit | None:
+        """Let the guest have the instruction at CS:RIP, whose opcode is ``code``, alone."""
         if code == IRET:
             self.returns.met_iret(self.state.hook_pc(), self.state.q[RSP])
             self._at_iret = True
-        elif code in self.core.extra:
+        elif code in MAPPING_OPCODES:
             self._at_mapping = True
-        else:
+        elif code not in self.core.sites:
             self.core.forget_site()
         self.core.pass_site()
         self.one = True
@@ -312,9 +333,19 @@ class Vcpu:
 
     # -- after an instruction ----------------------------------------------------------------------
 
-    def _window_awaited(self) -> bool:
-        """An event is held up: look again after every instruction."""
-        return self.interrupts.wait(guestdebug.blocks_interrupts(self.debug))
+    def _held_up(self) -> bool:
+        """An event waits for the end of a shadow: look again after one instruction.
+
+        One that waits for IF need not be looked for: what can set IF is a site meanwhile.
+        """
+        blocked = guestdebug.blocks_interrupts(self.debug)
+        irq = self.interrupts.irq is not None or self.interrupts.window_wanted
+        irq = irq or (self.chipset.interrupt and not blocked)
+        if irq and not self._watches_if:
+            self._watches_if = True
+            self.core.intercept("IF", _SETS_IF)
+        enabled = self.state.d[EFLAGS] & IF
+        return bool(irq and enabled) or self.interrupts.nmi_waits(blocked)
 
     def take_held(self) -> int:
         """What MOV SS left to be reported."""

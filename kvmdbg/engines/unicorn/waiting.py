@@ -20,17 +20,16 @@ class Interrupts:
         self.nmi_masked = False
         self.nmi_injected = False
         """An NMI that the host gives back: nothing holds it up."""
+        self.window_wanted = False
+        """kvm_run.request_interrupt_window."""
 
-    def wait(self, blocked: bool) -> bool:
-        """Something may become deliverable at the next instruction; ``blocked`` is BLOCKIRQ."""
-        return self.irq is not None or self._nmi(blocked)
-
-    def _nmi(self, blocked: bool) -> bool:
+    def nmi_waits(self, blocked: bool) -> bool:
+        """An NMI is deliverable as soon as no shadow holds it up; ``blocked`` is BLOCKIRQ."""
         return self.nmi_pending and not self.nmi_masked and not blocked
 
     def take(self, *, blocked: bool, shadow: bool, enabled: bool) -> Event | None:
         """The event to deliver now: NMI before IRQ; ``enabled`` is RFLAGS.IF."""
-        if self.nmi_injected or (self._nmi(blocked) and not shadow):
+        if self.nmi_injected or (self.nmi_waits(blocked) and not shadow):
             self.nmi_pending = self.nmi_pending and self.nmi_injected
             self.nmi_injected, self.nmi_masked = False, True
             return Event(Vector.NMI, EventKind.NMI)
