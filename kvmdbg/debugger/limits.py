@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from ..engines import Engine
+from ..engines import Capability, Engine
 from ..errors import BadInput
 
 
@@ -19,6 +19,11 @@ class Limits:
     ) -> None:
         if instructions is not None and (not isinstance(instructions, int) or instructions < 1):
             raise BadInput(f"max_instructions must be a whole number from 1, not {instructions!r}")
+        if instructions is not None and Capability.INSTRUCTION_CLOCK not in engine.capabilities:
+            raise BadInput(
+                f'the engine "{engine.name}" does not count instructions; '
+                "give a timeout in seconds instead of max_instructions"
+            )
         if seconds is not None and not seconds > 0:
             raise BadInput(f"timeout must be more than 0 seconds, not {seconds!r}")
         self.instructions, self.seconds = instructions, seconds

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Protocol
 
-from ..errors import EngineUnavailable, UnknownName
+from ..errors import BadInput, UnknownName
 from ..exits import Exit
 from ..profiles import find_profile
 from ..uapi import MpState
@@ -136,7 +136,9 @@ def open_engine(name: str, ram: int, profile: str | None = None) -> Engine:
 
         return UnicornEngine(ram, find_profile(profile or "reference"))
     if name == "kvm":
-        raise EngineUnavailable(
-            'engine "kvm" is not part of this version; use engine="unicorn" (the embedded one)'
-        )
+        if profile is not None:
+            raise BadInput('engine "kvm" follows this host\'s kernel; a profile is for "unicorn"')
+        from .kvm import open_kvm
+
+        return open_kvm(ram)
     raise UnknownName(f'unknown engine "{name}"; choose auto, {", ".join(ENGINES)}')

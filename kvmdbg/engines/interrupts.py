@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -44,3 +46,17 @@ class HeldSigint:
             signal.signal(signal.SIGINT, self._previous)
             if self.seen:
                 self._previous(signal.SIGINT, self._frame)
+
+
+@contextmanager
+def held_sigint() -> Iterator[HeldSigint]:
+    """Hold SIGINT for a run; if the caller holds it already, its holder is the one to look at.
+
+    Two holders would miss a SIGINT that came between the caller's last look and ours.
+    """
+    holder = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    if isinstance(holder, HeldSigint) and threading.current_thread() is threading.main_thread():
+        yield holder
+        return
+    with HeldSigint() as held:
+        yield held

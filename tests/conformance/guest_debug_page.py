@@ -5,6 +5,8 @@ The cases themselves are in ``cases``; this file must not know which test shows 
 
 from __future__ import annotations
 
+from tests.conformance.profile_table import differ
+
 HEAD = """# KVM_SET_GUEST_DEBUG, case by case
 
 KVM_SET_GUEST_DEBUG is the ioctl by which a hypervisor in user space debugs an x86 guest: it steps
@@ -53,10 +55,12 @@ The control bits; x86 knows the mask 0x1F0003, which KVM_CHECK_EXTENSION(195) re
 
 *Profile.* "Then" is what the **reference profile** does: Linux 7.2's rules on VMX, except that the
 host's TF stays invisible to the guest, that a stop is not lost behind an MMIO store or a write to
-port 0x7E, and that #BP exits carry 0 in dr6 and dr7. The embedded engine has this profile, and the
-values are those that the tests assert of it; where the last column says otherwise, they are what
-is to be shown. Row 162 and the rows of 2008 name a profile of their own. *(inferred)* marks what
-was reasoned from kernel source or a manual and has not been seen on VMX hardware.
+port 0x7E, and that #BP exits carry 0 in dr6 and dr7. The embedded engine follows it unless another
+one is asked for, and the values are those that the tests assert of it; where the last column says
+otherwise, they are what is to be shown. Row 162 and the rows of 2008 name a profile of their own;
+"Where profiles differ" has the rest, and some tests beside a row show it in those profiles.
+*(inferred)* marks what was reasoned from kernel source or a manual and has not been seen on VMX
+hardware.
 
 *Host calls.* SGD(x) is KVM_SET_GUEST_DEBUG with these control bits, without their prefix. "Under
 x" means SGD(x) before each KVM_RUN, as the kernel's selftest does it. The guest starts at 0x8000.
@@ -179,14 +183,7 @@ reference profile does otherwise in each.
 """,
 }
 
-DIFFER = """## Where profiles differ
-
-The tables above hold for the reference profile. Where SVM, the kernel's instruction emulator, or
-the rules of 2008 do something else, this table will say so, one row for each difference.
-
-| # | reference | other profile |
-|---|---|---|
-"""
+DIFFER = differ()
 
 FINDINGS = """## Where the list was found wrong or unclear
 

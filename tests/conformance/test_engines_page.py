@@ -17,7 +17,7 @@ they run in `make test`. This page is written by the test run.
 
 {summary}
 
-| row | name | embedded engine (Unicorn), reference profile |
+| row | name | embedded engine (Unicorn) |
 |---|---|---|
 """
 

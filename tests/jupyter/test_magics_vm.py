@@ -283,3 +283,23 @@ def test_an_explanation_in_a_list_is_its_title(
     run("%vm run")
     why = run("%vm why")
     assert bundle([why])["text/plain"] == f"[<{why.title}>]"
+
+
+def test_new_with_a_profile_makes_a_vm_that_follows_its_rules(run: Run) -> None:
+    run("%vm new --profile svm")
+    assert run("vm").profile == "svm"
+    run("%%asm\nnop\nhlt")
+    assert run("vm").profile == "svm"  # kept by what follows
+    assert "svm" in run("%vm info").text
+
+
+def test_new_with_an_unknown_profile_lists_those_that_there_are(run: Run) -> None:
+    with pytest.raises(UnknownName) as caught:
+        run("%vm new --profile amd")
+    assert "reference, vmx, svm, emu618, k08" in str(caught.value)
+
+
+def test_new_refuses_a_profile_for_the_kernels_engine_in_one_line(run: Run) -> None:
+    with pytest.raises(BadInput, match='a profile is for "unicorn"') as caught:
+        run("%vm new --engine kvm --profile vmx")
+    assert "\n" not in str(caught.value)

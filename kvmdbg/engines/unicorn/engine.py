@@ -25,7 +25,7 @@ from ...x86.delivery import Step
 from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
 from ...x86.vectors import Vector
 from .. import Capability, Snapshot
-from ..interrupts import HeldSigint
+from ..interrupts import held_sigint
 from . import snapshots, transfers
 from .core import Core
 from .native import Why, Word
@@ -273,7 +273,7 @@ class UnicornEngine:
         limit = None if max_instructions is None else core.clock + max(max_instructions, 0)
         end = None if timeout is None else time.monotonic_ns() + int(min(timeout, _LONG) * 1e9)
         limit = None if limit is not None and limit > _MOST else limit
-        with HeldSigint() as held:
+        with held_sigint() as held:
             exit_ = self._due(limit, end, held.seen)
             while exit_ is None:
                 now = time.monotonic_ns() + _SLICE_NS

@@ -1,0 +1,385 @@
+"""The KVM engine: the Engine protocol over one VM of Linux's own.
+
+This file is the shop window. It owns the thread rule (one owner at a time), the limits of a run
+(seconds, Ctrl-C, a stop from another thread), guest RAM and snapshots; going in and out is
+entry.py. Exits, registers and RIP are what KVM says; where something is added, the method says so.
+Must not know: what the caller does with exits.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import mmap
+import threading
+import time
+import weakref
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Final, NoReturn
+
+from ...errors import AddressError, BadInput, IoctlError, VmBusy, VmClosed
+from ...exits import Exit, IntrExit
+from ...uapi import Cap, GuestDbg, MpState
+from ...x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
+from .. import Capability, Snapshot
+from ..interrupts import held_sigint
+from . import probe, saving, values
+from .entry import Entry
+from .saving import KvmSnapshot
+from .stopping import this_thread, watch
+from .system import System
+from .vcpu import Vcpu
+from .vm import PAGE, KvmVm, allocate, release
+
+_SINGLESTEP: Final = int(GuestDbg.SINGLESTEP)
+
+
+class KvmEngine:
+    """The Engine protocol (engines/__init__.py) over /dev/kvm.
+
+    ``capabilities`` are probed unless given. Raises EngineUnavailable where KVM cannot be used,
+    BadInput for RAM that is not whole pages.
+    """
+
+    name = "kvm"
+
+    def __init__(self, ram: int, capabilities: frozenset[Capability] | None = None) -> None:
+        if ram % PAGE or ram < PAGE:
+            raise BadInput(f"RAM must be a multiple of 4096 bytes, at least one page; got {ram:#x}")
+        self.capabilities = probe.capabilities() if capabilities is None else capabilities
+        memory = allocate(ram)
+        self._release = weakref.finalize(self, release, memory)
+        self._make(memory)
+        self._owner = threading.Lock()
+        self._closed = self._requested = False
+        self._vectors: frozenset[int] = frozenset()
+
+    def _make(self, memory: mmap.mmap, *, irqchip: bool = False) -> None:
+        """The VM and its vCPU, over RAM that exists."""
+        with ExitStack() as stack, System() as system:
+            vm = KvmVm(system, memory, stack, irqchip=irqchip)
+            vcpu = Vcpu(vm.fd, system.get_vcpu_mmap_size(), stack)
+            vcpu.set_cpuid2(system.get_supported_cpuid())
+            self._entry = Entry(vcpu, system.check_extension(Cap.SYNC_REGS))
+            self._vm, self._vcpu = vm, vcpu
+            self._free = weakref.finalize(self, stack.pop_all().close)
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    @property
+    def ram(self) -> memoryview:
+        """Read-only, zero-copy view of guest-physical RAM from address 0.
+
+        A view that outlives the engine reads zeros (``close`` gives its memory back).
+        """
+        self._check_open()
+        return memoryview(self._vm.ram).toreadonly()
+
+    @property
+    def clock(self) -> int:
+        """-1: KVM counts no instructions."""
+        return -1
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Guest-physical bytes. AddressError outside RAM."""
+        self._check_range(address, size)
+        return self._vm.ram[address : address + size]
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write guest-physical RAM; code there is seen changed at once."""
+        self._check_range(address, len(data))
+        with self._owned():
+            self._vm.ram[address : address + len(data)] = bytes(data)
+
+    def _check_range(self, address: int, size: int) -> None:
+        self._check_open()
+        if address < 0 or size < 0 or address + size > self._vm.size:
+            raise AddressError(
+                f"{address:#x}..{address + size:#x} is outside guest RAM (0..{self._vm.size:#x})"
+            )
+
+    # -- registers ---------------------------------------------------------------------------------
+
+    def get_regs(self) -> Regs:
+        """KVM_GET_REGS: TF hidden while the host single-steps."""
+        if self._closed or not self._owner.acquire(False):
+            self._refuse()
+        try:
+            return self._entry.regs()
+        finally:
+            self._owner.release()
+
+    def set_regs(self, regs: Regs) -> None:
+        """KVM_SET_REGS; drops a queued exception, as KVM does (spec 5.7).
+
+        While an IN or MMIO read waits, what is changed here is written when the read is done; if
+        RIP is changed, the read is done at once, and forgotten.
+        """
+        with self._changing():
+            self._entry.set_regs(regs)
+
+    def get_sregs(self) -> Sregs:
+        """KVM_GET_SREGS."""
+        with self._owned():
+            return self._entry.sregs()
+
+    def set_sregs(self, sregs: Sregs) -> None:
+        """KVM_SET_SREGS. IoctlError EINVAL for what no processor can be in.
+
+        Usable segments are marked accessed and TR's TSS busy, as ``get_sregs`` then shows: a
+        processor cannot be entered otherwise (SDM vol. 3, 27.3.1.2).
+        """
+        with self._changing():
+            self._vcpu.set_sregs(values.pack_sregs(values.enterable(sregs)))
+
+    def get_debugregs(self) -> DebugRegs:
+        """KVM_GET_DEBUGREGS: the guest's own, never the host's."""
+        with self._owned():
+            debugregs = values.debugregs_of(self._vcpu.get_debugregs())
+            self._entry.guest_dr7 = debugregs.dr7
+            return debugregs
+
+    def set_debugregs(self, debugregs: DebugRegs) -> None:
+        """KVM_SET_DEBUGREGS: stored raw; IoctlError EINVAL as the kernel."""
+        with self._changing():
+            self._vcpu.set_debugregs(values.pack_debugregs(debugregs))
+            self._entry.guest_dr7 = debugregs.dr7
+
+    def get_vcpu_events(self) -> VcpuEvents:
+        """KVM_GET_VCPU_EVENTS; a queued #BP does not show (spec 7).
+
+        An interrupt that waits for the guest's IF (``interrupt``) shows as an injected one.
+        """
+        with self._owned():
+            events = values.events_of(self._vcpu.get_vcpu_events())
+            if self._entry.irq is None:
+                return events
+            return events._replace(interrupt_injected=1, interrupt_nr=self._entry.irq)
+
+    def set_vcpu_events(self, events: VcpuEvents) -> None:
+        """KVM_SET_VCPU_EVENTS; a payload becomes the guest's DR6 bits at delivery."""
+        with self._changing():
+            self._vcpu.set_vcpu_events(values.pack_events(events, self._vm.payload))
+            self._entry.irq = None
+
+    # -- debugging ---------------------------------------------------------------------------------
+
+    def set_guest_debug(self, control: int, debugreg: tuple[int, ...] = (0,) * 8) -> None:
+        """KVM_SET_GUEST_DEBUG (spec 3). IoctlError EBUSY for a second injection."""
+        if self._closed or not self._owner.acquire(False):
+            self._refuse()
+        try:
+            self._entry.set_guest_debug(control, debugreg)
+        finally:
+            self._owner.release()
+
+    def watch_vectors(self, vectors: Collection[int]) -> None:
+        """Kept, and never seen to fire: KVM on x86 has no such exit."""
+        with self._owned():
+            self._vectors = frozenset(vectors)
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def run(self, max_instructions: int | None = None, timeout: float | None = None) -> Exit:
+        """KVM_RUN; see the protocol. KeyboardInterrupt is raised between two entries.
+
+        KVM counts no instructions, so of ``max_instructions`` it has only 0: finish the access
+        that the last exit told of, execute nothing. BadInput for any other.
+        """
+        if self._closed or not self._owner.acquire(False):
+            self._refuse()
+        try:
+            if max_instructions is not None:
+                return self._run_nothing(max_instructions)
+            if self._entry.control & _SINGLESTEP and timeout is None:
+                exit = self._step()
+                if exit is not None:
+                    return exit
+            return self._run(math.inf if timeout is None else time.monotonic() + timeout)
+        finally:
+            self._owner.release()
+
+    def _step(self) -> Exit | None:
+        """One entry, with nothing around it; None if it must be done the long way."""
+        if self._entry.unfinished:
+            return None
+        runs = watch.runs
+        try:
+            runs[self] = this_thread.endless  # as Watch.enter, in a fraction of its time
+            if watch.asleep:
+                watch.rouse()
+            return None if self._requested else self._entry.enter()
+        finally:
+            with watch.leaving:
+                runs.pop(self, None)
+
+    def _run(self, deadline: float) -> Exit:
+        with held_sigint() as held:
+            try:
+                watch.enter(self, deadline)
+                exit = self._due(deadline, held.seen)
+                while exit is None:
+                    exit = self._entry.proceed() or self._due(deadline, held.seen)
+                return exit
+            finally:
+                watch.leave(self)
+
+    def _due(self, deadline: float, interrupted: bool) -> Exit | None:
+        """The reasons for leaving that do not come from the guest."""
+        if self._requested:
+            self._requested = False
+            return IntrExit("request")
+        if interrupted:
+            return IntrExit("signal")
+        return IntrExit("timeout") if time.monotonic() >= deadline else None
+
+    def _run_nothing(self, instructions: int) -> Exit:
+        if instructions != 0:
+            raise BadInput("KVM has no count of instructions: limit a run by timeout, in seconds")
+        if self._entry.accesses.waiting:
+            return self._entry.accesses.next()
+        return self._due(math.inf, False) or self._entry.complete() or IntrExit("budget")
+
+    def complete_io(self, data: bytes) -> None:
+        """Answer the last IoExit("in") or MmioExit read. IoctlError EINVAL when none waits."""
+        with self._owned():
+            self._entry.accesses.complete(data)
+
+    def interrupt(self, vector: int) -> None:
+        """KVM_INTERRUPT: queue an external interrupt. IoctlError EINVAL for a vector above 255.
+
+        KVM would inject it whatever RFLAGS.IF is; it is held back until the guest can take it, and
+        while KVM_GUESTDBG_BLOCKIRQ is set.
+        """
+        if not 0 <= vector <= 255:
+            raise IoctlError(errno.EINVAL, "KVM_INTERRUPT", f"vector {vector} is not in 0..255")
+        if self._vm.irqchip:
+            raise IoctlError(errno.ENXIO, "KVM_INTERRUPT", "the irqchip interrupts; use irq_line")
+        if self.get_vcpu_events().interrupt_injected:
+            raise IoctlError(errno.EEXIST, "KVM_INTERRUPT", "an interrupt is already queued")
+        with self._owned():
+            self._entry.irq = vector
+
+    def nmi(self) -> None:
+        """KVM_NMI: queue a non-maskable interrupt."""
+        with self._changing():
+            self._vcpu.nmi()
+
+    def request_interrupt_window(self, wanted: bool = True) -> None:
+        """kvm_run.request_interrupt_window: end ``run`` when an interrupt could be taken.
+
+        An interrupt that waits (``interrupt``) is taken first.
+        """
+        with self._owned():
+            self._entry.window = wanted
+
+    def create_irqchip(self) -> None:
+        """KVM_CREATE_IRQCHIP and KVM_CREATE_PIT2. IoctlError EEXIST the second time.
+
+        KVM takes an irqchip only before the first vCPU, so the VM is made again, with the same RAM
+        and state. HLT does not end ``run`` any more: the vCPU sleeps until an interrupt.
+        """
+        with self._changing():
+            if self._vm.irqchip:
+                raise IoctlError(errno.EEXIST, "KVM_CREATE_IRQCHIP", "the irqchip is there already")
+            self._entry.finish_access()
+            saved, free, window = self._save(), self._free, self._entry.window
+            self._make(self._vm.ram, irqchip=True)
+            free()
+            self._load(replace(saved, irq=None))
+            self._entry.window = window
+
+    def irq_line(self, line: int, level: bool) -> None:
+        """KVM_IRQ_LINE on ISA line 0..15. IoctlError ENXIO without an irqchip, EINVAL outside."""
+        if not 0 <= line <= 15:
+            raise IoctlError(errno.EINVAL, "KVM_IRQ_LINE", f"line {line} is not in 0..15")
+        with self._owned():
+            self._vm.irq_line(line, level)
+
+    def get_mp_state(self) -> MpState:
+        """KVM_GET_MP_STATE: HALTED while the vCPU sleeps in HLT with an irqchip."""
+        with self._owned():
+            return MpState(self._vcpu.get_mp_state())
+
+    def set_mp_state(self, mp_state: MpState) -> None:
+        """KVM_SET_MP_STATE: IoctlError EINVAL for one that the kernel does not take."""
+        with self._changing():
+            self._vcpu.set_mp_state(int(mp_state))
+
+    def request_stop(self) -> None:
+        """From any thread: end the current (or next) ``run`` with ``IntrExit("request")``."""
+        if not self._closed:
+            self._requested = True
+            watch.kick(self)
+
+    # -- snapshots, end ----------------------------------------------------------------------------
+
+    def snapshot(self) -> KvmSnapshot:
+        """The whole state but the time-stamp counter, which goes on."""
+        with self._owned():
+            return self._save()
+
+    def _save(self) -> KvmSnapshot:
+        entry = self._entry
+        return replace(
+            saving.save(self._vcpu, self._vm),
+            regs=values.pack_regs(entry.regs()),
+            control=entry.control,
+            debugreg=entry.debugreg,
+            irq=entry.irq,
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot of this engine back; an IN or MMIO under way is forgotten."""
+        if not isinstance(snapshot, KvmSnapshot) or len(snapshot.ram) != self._vm.size:
+            raise BadInput("this snapshot was made by another engine or with other RAM")
+        if bool(snapshot.chips) is not self._vm.irqchip:
+            raise BadInput("this snapshot was made with another irqchip, or without one")
+        with self._changing():
+            self._entry.finish_access()
+            self._load(snapshot)
+
+    def _load(self, snapshot: KvmSnapshot) -> None:
+        saving.load(self._vcpu, self._vm, snapshot)
+        entry = self._entry
+        entry.control, entry.debugreg = snapshot.control, snapshot.debugreg
+        entry.irq = snapshot.irq
+        entry.guest_dr7 = values.debugregs_of(snapshot.debugregs).dr7
+
+    def close(self) -> None:
+        """Free everything. Calling it twice is harmless."""
+        if not self._closed:
+            with self._owned():
+                self._closed = True
+                watch.leave(self)  # a Ctrl-C inside of a step's end may have left it there
+                self._free()
+                self._release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise VmClosed("this VM was closed; make a new one with Vm() or %vm new")
+
+    def _refuse(self) -> NoReturn:
+        self._check_open()
+        raise VmBusy("the VM is running in another thread; stop it first")
+
+    @contextmanager
+    def _owned(self) -> Iterator[None]:
+        """One thread at a time: the kernel would let the other wait until the guest exits."""
+        if self._closed or not self._owner.acquire(False):
+            self._refuse()
+        try:
+            yield
+        finally:
+            self._owner.release()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """As ``_owned``, by a call that changes registers."""
+        with self._owned():
+            try:
+                yield
+            finally:
+                self._entry.changed()
