@@ -361,6 +361,8 @@ def exec_break(state: DebugState, linear: int, *, rf: bool) -> tuple[Owner, int]
     ``rf`` tells that RFLAGS.RF is set for this instruction.
     """
     profile = state.profile
+    if not (state.effective_dr7 | state.guest.dr7) & debugreg.DR7_ENABLE:
+        return None
     shielded = rf and (profile.rf_shields_host or not state.hardware)
     causes = 0
     if not shielded and (state.hardware or not profile.guest_gets_its_own):

@@ -219,11 +219,16 @@ class Chipset:
             self._set_tsc(value - (self.tsc if index == IA32_TSC else self.time.adjust))
             return True
         if index == IA32_TSC_DEADLINE and value:
-            value = max(value - self.time.tsc_offset, 1) & (1 << 64) - 1
+            value = max(self._tick_of(value), 1)
         chip = None if self.chip is None else self.chip.wrmsr(index, value, self.now)
         if chip is not None:
             self.chip = chip
         return chip is not None
+
+    def _tick_of(self, deadline: int) -> int:
+        """When the guest's TSC is ``deadline``; half its range ahead is in the past."""
+        ahead = deadline - self.tsc & (1 << 64) - 1
+        return self.now + ahead if ahead < 1 << 63 else self.now
 
     def _set_tsc(self, difference: int) -> None:
         """Both ways of setting the TSC show in the other (SDM vol. 3, 17.17.3)."""

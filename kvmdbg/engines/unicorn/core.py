@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ...errors import AddressError
 from ...x86 import decode
 from ...x86.opcode import (
     IN_OUT,
@@ -35,7 +36,7 @@ from ...x86.opcode import (
     WRMSR,
     read_opcode,
 )
-from ...x86.registers import RFLAGS
+from ...x86.registers import MASK32, RFLAGS
 from ...x86.vectors import Vector
 from . import library, native
 from .native import Why, Word
@@ -47,9 +48,10 @@ _MOST_SITES = 512
 LONGEST_ACCESS = 64
 """Bytes of the widest single access."""
 _LONGEST = 15
+_RCX = 1
 _RF = int(RFLAGS.RF)
 _SS = 2  # the register's number in ModRM
-_RCX = 1
+_BETWEEN_BLOCKS = Why.LIMIT | Why.DEADLINE | Why.REQUEST
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
 # A block is decoded only if some byte in it could begin one of these.
@@ -108,8 +110,6 @@ class Core:
         self.extra: frozenset[int] = frozenset()
         """Opcodes that are sites only now and then."""
         self._extra: dict[str, frozenset[int]] = {}
-        self.trap_within = 2
-        """Instructions under TF before a trap comes at the latest: MOV SS and the one behind it."""
         self._watch_hooks: list[int] = []
         self._prepare_words()
         self._install_hooks()
@@ -158,16 +158,17 @@ class Core:
     def enter(self, single: bool = False) -> int:
         """Run until something asks for a stop; ``Word.WHY`` says what. Returns the uc_err.
 
-        ``single`` says that TF is set, so that each block is one instruction. MOV SS holds the trap
-        back, also a second one behind the first, where the trap is due (spec 9): it is made here.
+        ``single`` says that TF is set, so that each block is one instruction. Unicorn's MOV SS
+        holds the trap back; here it is made all the same, and who steps looks for the shadow.
         """
         machine, w = self.machine, self.w
         start, handle, q, d = machine.start, machine.handle, machine.q, machine.d
-        w[Word.TRACKS_SMC] = not single
+        w[Word.TRACKS_SMC] = w[Word.WATCH_STOPS] = not single
+        w[Word.MEMLOG_USED] = 0
         w[: Word.REQUEST] = self._fresh
         limit = w[Word.LIMIT]
         if single:
-            w[Word.LIMIT] = w[Word.PAUSE] = min(w[Word.INSNS] + self.trap_within, limit) or 1
+            w[Word.LIMIT] = w[Word.PAUSE] = min(w[Word.INSNS] + 1, limit) or 1
         while True:
             # Unicorn never learns that we delivered its last exception; left alone, the second
             # identical fault would be taken for a nested one.
@@ -183,11 +184,28 @@ class Core:
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
             self._go_on(single)
+        if why & _BETWEEN_BLOCKS:
+            self._leave_rep()
         if single:
             if why & Why.LIMIT and w[Word.LIMIT] != limit:
                 w[Word.WHY], w[Word.VECTOR], d[IS_INT] = Why.INTR, Vector.DB, 0
             w[Word.LIMIT] = limit
         return self.error
+
+    def _leave_rep(self) -> None:
+        """A REP whose last element is done is complete, though Unicorn comes back to find that out.
+
+        That turn is not counted (native.closes_rep); a run that ends in front of it ends behind it.
+        """
+        w, q, bits = self.w, self.machine.q, self.state.bits()
+        pc, end = self.state.hook_pc(), w[Word.LAST_PC] + (w[Word.LAST] >> 16)
+        if q[_RCX] & 0xFFFF or not w[Word.LAST_PC] <= pc < end or end - pc > _LONGEST:
+            return
+        opcode = read_opcode(self.code(pc, end - pc), bits)
+        if opcode is None or not opcode.is_rep_string or opcode.end != end - pc:
+            return
+        if not q[_RCX] & (1 << opcode.address_bits(bits)) - 1:
+            q[RIP] = self.state.next_rip(opcode.end)
 
     def _go_on(self, single: bool) -> None:
         """Begin again where the run stopped for reasons of our own, with the RF of an IRET."""
@@ -231,16 +249,6 @@ class Core:
         """Bytes at a linear address, which wraps at 4 GiB outside 64-bit mode."""
         return self.machine.code(self.state.cut(linear), size)
 
-    def leaves_rep(self) -> bool:
-        """CS:RIP is at the REP that was just executed under the monitor, and no element is left."""
-        pc, bits = self.state.hook_pc(), self.state.bits()
-        if self.w[Word.INSN_PC] != pc:
-            return False
-        opcode = read_opcode(self.code(pc, _LONGEST), bits)
-        if opcode is None or not opcode.is_rep_string:
-            return False
-        return not self.machine.q[_RCX] & (1 << opcode.address_bits(bits)) - 1
-
     def ends_with_mov_ss(self, after: int) -> bool:
         """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
         bits = self.state.bits()
@@ -272,10 +280,21 @@ class Core:
     def _tabulate(self, pc: int, size: int, count: int) -> None:
         i = native.table_index(pc)
         known = self._slots[i + 1]
-        if self._slots[i] == pc and known >> 16 == size and known & 0xFFFF != count:
+        if self._slots[i] == pc and known >> 16 & 0xFFFF == size and known & 0xFFFF != count:
             count = native.AMBIGUOUS
         self._slots[i] = pc
-        self._slots[i + 1] = size << 16 | count
+        self._slots[i + 1] = (self._rep_mask(pc, size) if count == 1 else 0) << 32 | (
+            size << 16 | count
+        )
+
+    def _rep_mask(self, pc: int, size: int) -> int:
+        """Which bits of RCX count for the REP that is this block; 0 if it is none."""
+        bits = self.state.bits()
+        opcode = read_opcode(self.code(pc, size), bits)
+        if opcode is None or not opcode.is_rep_string:
+            return 0
+        width = opcode.address_bits(bits)
+        return native.WHOLE_RCX if width == 64 else (1 << width) - 1
 
     def _find_sites(self, pc: int, size: int) -> None:
         code = self.code(pc, size)
@@ -393,16 +412,29 @@ class Core:
             # The hook is chosen by an access's first byte.
             below, above = max(first - LONGEST_ACCESS + 1, page), min(last, page + 0xFFF)
             self._watch_hooks.append(self._hook(kinds, self.hooks.memory, below, above))
-        if self._watch_hooks:
-            self._watch_hooks.append(self._hook(library.HOOK_CODE, self.hooks.monitor))
         self.machine.flush_translations()
 
-    @property
-    def watching(self) -> bool:
-        """Data is being watched, so a hook runs before every instruction."""
-        return bool(self._watch_hooks)
+    def undo_stores(self) -> None:
+        """Take back what the instruction at CS:RIP has stored to watched bytes, last first."""
+        for i in reversed(range(0, 4 * self.w[Word.MEMLOG_USED], 4)):
+            address, what, old = self.log[i], self.log[i + 1], self.log[i + 3]
+            if what >> 32 == library.MEM_WRITE:
+                self.write_memory(address, old.to_bytes(8, "little")[: what & MASK32])
 
     # -- memory ------------------------------------------------------------------------------------
+
+    def check_range(self, address: int, size: int) -> None:
+        """AddressError outside RAM."""
+        if address < 0 or size < 0 or address + size > self.machine.ram_size:
+            raise AddressError(
+                f"{address:#x}..{address + size:#x} is outside guest RAM "
+                f"(0..{self.machine.ram_size:#x})"
+            )
+
+    def read(self, address: int, size: int) -> bytes:
+        """Guest-physical bytes. AddressError outside RAM."""
+        self.check_range(address, size)
+        return self.machine.ram[address : address + size]
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write RAM behind the guest's back; translated code there is forgotten."""

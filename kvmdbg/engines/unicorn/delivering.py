@@ -39,7 +39,9 @@ def deliver_pending(vcpu: Vcpu) -> Exit | None:
 def _event(vcpu: Vcpu) -> Event | None:
     """The NMI or interrupt that is due: the host's, or the chips'."""
     state, chipset = vcpu.state, vcpu.chipset
-    if chipset.chip is not None and chipset.take_nmi():
+    if chipset.chip is None and not vcpu.interrupts.waiting:
+        return None
+    if chipset.take_nmi():
         vcpu.interrupts.nmi_pending = True
     blocked = guestdebug.blocks_interrupts(vcpu.debug)
     shadow, enabled = bool(state.d[HFLAGS] & HF_INHIBIT_IRQ), bool(state.d[EFLAGS] & _IF)
@@ -92,7 +94,7 @@ def deliver(vcpu: Vcpu, event: Event) -> Exit | None:
     if vcpu.has_rf():
         regs = regs._replace(rflags=regs.rflags | _RF)  # RF at this boundary is pushed with it
     sregs = state.sregs()
-    outcome = delivery.deliver(event, regs, sregs, vcpu.read)
+    outcome = delivery.deliver(event, regs, sregs, vcpu.core.read)
     vcpu.trail = outcome.trail
     state.q[CR + 2] = outcome.sregs.cr2
     if isinstance(outcome, delivery.TripleFault):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ... import guestdebug
-from ...errors import AddressError, BadInput, IoctlError, VmBusy, VmClosed
+from ...errors import BadInput, IoctlError, VmBusy, VmClosed
 from ...exits import Exit, FailEntryExit, IntrExit
 from ...guestdebug import PendingException
 from ...irqchip import Irqchip
@@ -54,7 +54,7 @@ class UnicornEngine:
         if ram % 0x1000 or ram < _SMALLEST_RAM:
             raise BadInput(f"RAM must be a multiple of 4096 bytes, at least one page; got {ram:#x}")
         self._core = Core(ram)
-        self._vcpu = Vcpu(self._core, self.read_memory, profile)
+        self._vcpu = Vcpu(self._core, profile)
         self._state = self._core.state
         self._owner = threading.Lock()
         self._closed = False
@@ -76,22 +76,16 @@ class UnicornEngine:
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Guest-physical bytes. AddressError outside RAM."""
-        self._check_range(address, size)
-        return self._core.machine.ram[address : address + size]
+        self._check_open()
+        return self._core.read(address, size)
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write guest-physical RAM; code there is seen changed at once."""
-        self._check_range(address, len(data))
+        self._check_open()
+        self._core.check_range(address, len(data))
         with self._owned():
             self._core.write_memory(address, bytes(data))
             self._vcpu.arming.mappings_changed()
-
-    def _check_range(self, address: int, size: int) -> None:
-        self._check_open()
-        if address < 0 or size < 0 or address + size > self._ram_size:
-            raise AddressError(
-                f"{address:#x}..{address + size:#x} is outside guest RAM (0..{self._ram_size:#x})"
-            )
 
     # -- registers ---------------------------------------------------------------------------------
 
@@ -198,6 +192,11 @@ class UnicornEngine:
         return self._vcpu.chipset.seen()
 
     @property
+    def now(self) -> int:
+        """Ticks of virtual time: instructions, and what HLT has slept through."""
+        return self._vcpu.chipset.now
+
+    @property
     def trail(self) -> tuple[Step, ...]:
         """How the last event was delivered, or why it could not be (x86/delivery.py)."""
         return self._vcpu.trail
@@ -280,9 +279,9 @@ class UnicornEngine:
                 core.limit(self._next_stop(limit), now if end is None else min(now, end))
                 exit_ = vcpu.round()
                 if exit_ is None:
-                    if core.w[Word.WHY] & Why.LIMIT:
-                        vcpu.one = True  # the next block is longer than what is left
                     exit_ = self._due(limit, end, held.seen)
+                    # A block longer than what is left is gone through one by one.
+                    vcpu.one = vcpu.one or (exit_ is None and bool(core.w[Word.WHY] & Why.LIMIT))
             core.limit(None, None)
             return exit_
 

@@ -18,7 +18,7 @@ from .state import EFLAGS
 if TYPE_CHECKING:
     from .vcpu import Vcpu
 
-_IF = int(RFLAGS.IF)
+_TF, _IF = int(RFLAGS.TF), int(RFLAGS.IF)
 _CPUID_SIGNATURE = 0x600  # EDX after INIT: family 6
 _CODE = Segment(base=0xFFFF0000, limit=0xFFFF, selector=0xF000, type=11, present=1, s=1)
 _DATA = Segment(limit=0xFFFF, type=3, present=1, s=1)
@@ -28,9 +28,11 @@ _AFTER_INIT = Sregs(_CODE, _DATA, _DATA, _DATA, _DATA, _DATA, _TASK, _LDT)
 
 
 def halt(vcpu: Vcpu) -> Exit | None:
-    """HLT was executed: a step over it is reported, with the processor asleep already."""
+    """HLT was executed: a step over it is a #DB, with the processor asleep already."""
     vcpu.chipset.halted = True
-    return vcpu.raise_db(debugreg.DR6_BS) if vcpu.debug.singlestep else None
+    if vcpu.debug.singlestep or vcpu.state.d[EFLAGS] & _TF:
+        return vcpu.raise_db(debugreg.DR6_BS)  # the guest's own wakes it again
+    return None
 
 
 def attend(vcpu: Vcpu) -> bool:

@@ -174,7 +174,7 @@ def port(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     number = opcode.after if opcode.code in _PORT_BY_BYTE else state.q[_RDX] & 0xFFFF
     size = min(opcode.operand_bytes(state.bits()), 4) if opcode.code & 1 else 1
     try:
-        allowed = may_use_port(number, size, state.d[EFLAGS], state.sregs(), vcpu.read)
+        allowed = may_use_port(number, size, state.d[EFLAGS], state.sregs(), vcpu.core.read)
     except PageFault as fault:
         return raised.fault(vcpu, Vector.PF, fault.error_code, fault.linear)
     return transfers.port(vcpu, opcode) if allowed else raised.fault(vcpu, Vector.GP, 0)

@@ -73,7 +73,9 @@ define internal void @block_long(ptr %uc, i64 %pc, i64 %size, ptr %u, ptr %slot)
   %info.p = getelementptr i64, ptr %slot, i64 1
   %info.old = load i64, ptr %info.p
   %count.old = and i64 %info.old, 65535
-  %info.size = lshr i64 %info.old, 16
+  %info.high = lshr i64 %info.old, 16
+  %info.size = and i64 %info.high, 65535
+  %rep.mask = lshr i64 %info.old, 32
   %same.pc = icmp eq i64 %slot.pc, %pc
   %same.size = icmp eq i64 %info.size, %size
   %clear = icmp ne i64 %count.old, 0
@@ -89,11 +91,20 @@ have:
   br i1 %alone, label %check, label %add
 check:
   %stopped = call i1 @rewritten(ptr %uc, i64 %pc, i64 %size, ptr %u)
-  br i1 %stopped, label %out, label %add
+  br i1 %stopped, label %out, label %repeats
+repeats:
+  %is.rep = icmp ne i64 %rep.mask, 0
+  %rep = and i1 %is.rep, %known
+  br i1 %rep, label %turn, label %add
+turn:
+  %closes = call i1 @closes_rep(i64 %pc, i64 %size, i64 %rep.mask, ptr %u)
+  %one = select i1 %closes, i64 0, i64 1
+  br label %add
 add:
+  %counts = phi i64 [ %count, %have ], [ 1, %repeats ], [ %one, %turn ]
   %insns.p = getelementptr i64, ptr %u, i64 @INSNS@
   %insns = load i64, ptr %insns.p
-  %then = add i64 %insns, %count
+  %then = add i64 %insns, %counts
   %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
   %pause = load i64, ptr %pause.p
   %early = icmp ule i64 %then, %pause
@@ -106,12 +117,37 @@ count.it:
   %last.pc.p = getelementptr i64, ptr %u, i64 @LAST_PC@
   store i64 %pc, ptr %last.pc.p
   %high = shl i64 %size, 16
-  %last = or i64 %high, %count
+  %last = or i64 %high, %counts
   %last.p = getelementptr i64, ptr %u, i64 @LAST@
   store i64 %last, ptr %last.p
   br label %out
 out:
   ret void
+}
+
+; Is this the turn of a REP that only finds its count at 0 and leaves? A stepped REP has none, so it
+; does not count. The block before it must have ended with the same REP.
+define internal i1 @closes_rep(i64 %pc, i64 %size, i64 %mask, ptr %u) noinline {
+  %env.p = getelementptr i64, ptr %u, i64 @ENV@
+  %env = load ptr, ptr %env.p
+  %rcx.p = getelementptr i64, ptr %env, i64 1
+  %rcx = load i64, ptr %rcx.p
+  %narrow = and i64 %rcx, %mask
+  %whole = icmp eq i64 %mask, 1
+  %left = select i1 %whole, i64 %rcx, i64 %narrow
+  %none = icmp eq i64 %left, 0
+  %last.pc.p = getelementptr i64, ptr %u, i64 @LAST_PC@
+  %last.pc = load i64, ptr %last.pc.p
+  %last.p = getelementptr i64, ptr %u, i64 @LAST@
+  %last = load i64, ptr %last.p
+  %last.size = lshr i64 %last, 16
+  %last.end = add i64 %last.pc, %last.size
+  %end = add i64 %pc, %size
+  %same.end = icmp eq i64 %last.end, %end
+  %ran = icmp ne i64 %last, 0
+  %follows = and i1 %same.end, %ran
+  %closes = and i1 %none, %follows
+  ret i1 %closes
 }
 
 ; Instruction count of a block that the table does not know. If the engine answers for a block of
@@ -344,25 +380,12 @@ define void @intr(ptr %uc, i32 %number, ptr %u) {
 
 ; -- memory ----------------------------------------------------------------------------------------
 
-; CODE everywhere, while data is watched: report the hit of the instruction before this one. RFLAGS
-; is kept, because a hook in front of a faulting instruction costs Unicorn the right flags.
-define void @monitor(ptr %uc, i64 %pc, i32 %size, ptr %u) {
-  %hit.p = getelementptr i64, ptr %u, i64 @WATCH_HIT@
-  %hit = load i64, ptr %hit.p
-  %clean = icmp eq i64 %hit, 0
-  br i1 %clean, label %keep, label %stop, !prof !0
-keep:
-  call void @keep_flags(ptr %uc, i64 %pc, ptr %u)
-  ret void
-stop:
-  call void @stop(ptr %uc, ptr %u, i64 @WHY_WATCH@)
-  ret void
-}
-
-; MEM_READ and MEM_WRITE near watched bytes: set the bits of each slot that this access touches.
+; MEM_READ and MEM_WRITE near watched bytes: note the bits of each slot that this access touches. In a
+; run of several instructions stop at once: the engine is then in front of this instruction, with its
+; store made; it is logged, so that Python can take it back and run the instruction alone.
 define void @memory(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
   %size = zext i32 %size32 to i64
-  %end = add i64 %address, %size
+  %behind = add i64 %address, %size
   %page = and i64 %address, -4096
   %writes = icmp eq i32 %kind, @MEM_WRITE@
   br label %loop
@@ -382,7 +405,7 @@ loop:
   %in.page = icmp eq i64 %page, %watched.page
   %on.reads = icmp ne i64 %reads, 0
   %counts = or i1 %writes, %on.reads
-  %reaches = icmp ult i64 %first, %end
+  %reaches = icmp ult i64 %first, %behind
   %starts = icmp ule i64 %address, %last
   %overlaps = and i1 %reaches, %starts
   %near = and i1 %overlaps, %in.page
@@ -399,6 +422,17 @@ out:
   %hit = load i64, ptr %hit.p
   %all = or i64 %hit, %more
   store i64 %all, ptr %hit.p
+  %stops.p = getelementptr i64, ptr %u, i64 @WATCH_STOPS@
+  %stops = load i64, ptr %stops.p
+  %stopping = icmp ne i64 %stops, 0
+  %touches = icmp ne i64 %more, 0
+  %now = and i1 %stopping, %touches
+  br i1 %now, label %stop, label %end
+stop:
+  call void @store(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u)
+  call void @stop(ptr %uc, ptr %u, i64 @WHY_WATCH@)
+  br label %end
+end:
   ret void
 }
 
@@ -416,7 +450,7 @@ define zeroext i1 @unmapped(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %
   ret i1 false
 }
 
-; MEM_READ and MEM_WRITE everywhere, for one instruction that may be taken back: log
+; MEM_READ and MEM_WRITE of an instruction that may be taken back: log
 ; (address, kind << 32 | size, value, the eight bytes there before).
 define void @store(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
   %used.p = getelementptr i64, ptr %u, i64 @MEMLOG_USED@

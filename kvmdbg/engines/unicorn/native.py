@@ -37,27 +37,28 @@ class Word:
     LIMIT = 10  # the count that must not be passed
     DEADLINE = 11  # ns of CLOCK_MONOTONIC; 0 = none
     VECTOR = 12  # of the last INTR
-    TABLE = 13  # address of the (pc, bytes << 16 | instructions) table
+    TABLE = 13  # address of the table: (pc, REP's mask << 32 | bytes << 16 | instructions)
     SKIP = 14  # the site at this linear address is passed
     STOPS_AT_IRET = 15  # somebody wants to see each IRET first
-    FLAGS = 16  # scratch for reading RFLAGS
-    INSN_FLAGS = 17  # RFLAGS in front of the instruction at INSN_PC
-    ENV = 18  # address of CPUX86State
-    BAD_ADDRESS = 19  # of an access outside RAM: physical address and size
-    BAD_SIZE = 20
-    IO_PORT = 21
-    IO_SIZE = 22
-    IO_VALUE = 23  # written by OUT, read by IN
-    IO_COUNT = 24
-    TRACKS_SMC = 25  # 0 while every block is one instruction (TF)
-    RAM = 26  # address and size of guest RAM
-    RAM_SIZE = 27
-    MEMLOG = 28  # address of the store log, and entries used
-    MEMLOG_USED = 29
-    BLOCK_INFO = 30  # 2 words: uc_tb as answered by uc_ctl
-    TIMESPEC = 32  # 2 words
-    WATCH = 34  # WATCH_SLOTS times (first, last, on reads, page, bits): see Core.watch
-    COUNT = 74
+    WATCH_STOPS = 16  # an access to watched bytes ends the run: it is not of one instruction
+    FLAGS = 17  # scratch for reading RFLAGS
+    INSN_FLAGS = 18  # RFLAGS in front of the instruction at INSN_PC
+    ENV = 19  # address of CPUX86State
+    BAD_ADDRESS = 20  # of an access outside RAM: physical address and size
+    BAD_SIZE = 21
+    IO_PORT = 22
+    IO_SIZE = 23
+    IO_VALUE = 24  # written by OUT, read by IN
+    IO_COUNT = 25
+    TRACKS_SMC = 26  # 0 while every block is one instruction (TF)
+    RAM = 27  # address and size of guest RAM
+    RAM_SIZE = 28
+    MEMLOG = 29  # address of the store log, and entries used
+    MEMLOG_USED = 30
+    BLOCK_INFO = 31  # 2 words: uc_tb as answered by uc_ctl
+    TIMESPEC = 33  # 2 words
+    WATCH = 35  # WATCH_SLOTS times (first, last, on reads, page, bits): see Core.watch
+    COUNT = 75
 
 
 class Why:
@@ -78,6 +79,9 @@ class Why:
 TABLE_BITS = 16
 AMBIGUOUS = 0
 """Instruction count of a (pc, size) that was seen with two meanings: asked anew every time."""
+
+WHOLE_RCX = 1
+"""In the place of a REP's mask: all 64 bits of RCX count."""
 
 LOOK_EVERY = 4096
 """Instructions between two looks at the deadline: some 20 microseconds of guest time."""
@@ -118,7 +122,6 @@ class Hooks(NamedTuple):
     site: int
     iret: int
     intr: int
-    monitor: int
     memory: int
     unmapped: int
     store: int

@@ -9,6 +9,7 @@ from ...guestdebug import DebugState
 from ...x86.delivery import Step
 from .chipset import ChipsetState
 from .native import Word
+from .waiting import Queued
 
 if TYPE_CHECKING:
     from .vcpu import Vcpu
@@ -22,7 +23,7 @@ class UnicornSnapshot:
     ram: bytes
     debug: DebugState
     clock: int
-    events: tuple[int | None, bool, bool]
+    events: Queued
     rf: tuple[int, int] | None
     hidden: tuple[int, int]
     chipset: ChipsetState
@@ -37,7 +38,7 @@ def take(vcpu: Vcpu) -> UnicornSnapshot:
         bytes(core.machine.ram),
         vcpu.debug,
         core.clock,
-        (events.irq, events.nmi_pending, events.nmi_masked),
+        events.queued(),
         vcpu.rf,
         (vcpu.state.cr8, vcpu.state.apic_base),
         vcpu.chipset.state(),
@@ -53,7 +54,7 @@ def put(vcpu: Vcpu, snapshot: UnicornSnapshot) -> None:
     core.machine.flush_translations()
     core.machine.flush_tlb()
     core.w[Word.INSNS] = snapshot.clock
-    events.irq, events.nmi_pending, events.nmi_masked = snapshot.events
+    events.put(snapshot.events)
     vcpu.rf = snapshot.rf
     vcpu.state.cr8, vcpu.state.apic_base = snapshot.hidden
     vcpu.chipset.put(snapshot.chipset)

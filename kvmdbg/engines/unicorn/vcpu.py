@@ -12,7 +12,6 @@ one instruction (``Vcpu.one``), and only the guest's may be seen by the guest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ... import guestdebug
@@ -61,13 +60,11 @@ _STI_BYTE = b"\xfb"
 class Vcpu:
     """One virtual CPU: registers in ``state``, debug state in ``debug``, and what is pending."""
 
-    def __init__(self, core: Core, read: Callable[[int, int], bytes], profile: Profile) -> None:
+    def __init__(self, core: Core, profile: Profile) -> None:
         self.core = core
-        core.trap_within = 2 if profile.mov_ss_holds_trap else 1
         self.quirky = profile.steps_by_flag or not (profile.reports_skipped and profile.cuts_pc)
         """Steps are not what the processor does by itself (quirks.py)."""
         self.state = core.state
-        self.read = read
         self.debug = DebugState(profile)
         self.transfer: Transfer | None = None  # an IN, OUT or MMIO waiting for the host
         self.interrupts = Interrupts()
@@ -86,7 +83,7 @@ class Vcpu:
         self.returns = SteppedReturns()
         self._at_iret = self._at_mapping = False
         self.rcx = 0  # in front of the instruction that is stepped (quirks)
-        self.arming = Arming(core, self.debug, read)
+        self.arming = Arming(core, self.debug, core.read)
         self.chipset = Chipset(core)
         self._watches_if = False
 
@@ -106,6 +103,8 @@ class Vcpu:
             return None
         if d[DR7] != DR7_CANARY:
             self._see_changes()
+        if d[HFLAGS] & HF_INHIBIT_IRQ:
+            return None
         if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF:
             self._trapped()
         return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self.arming.dr7)
@@ -128,9 +127,10 @@ class Vcpu:
         return self.enter()
 
     def _window_open(self) -> bool:
-        """The guest can take an interrupt, and none waits."""
+        """The guest can take an interrupt, and none waits; chips in the engine need no window."""
         shadow = self.state.d[HFLAGS] & HF_INHIBIT_IRQ
-        return bool(self.state.d[EFLAGS] & IF) and not shadow and self.interrupts.irq is None
+        queued = self.interrupts.irq is not None or self.chipset.chip is not None
+        return bool(self.state.d[EFLAGS] & IF) and not shadow and not queued
 
     def enter(self) -> Exit | None:
         """Run guest instructions until something happens, and say what it was."""
@@ -184,8 +184,19 @@ class Vcpu:
     def completed(self) -> Exit | None:
         """One instruction ran, and its trap is nobody's business; data breakpoints still are."""
         self._after_instruction()
+        if self._holds_hits():
+            self.one = True
+            return None
         hits = self.take_hits()
         return self.raise_db(hits) if hits else None
+
+    def _holds_hits(self) -> bool:
+        """What MOV SS has met is reported one instruction later."""
+        if not self.in_mov_ss_shadow():
+            return False
+        hits = self.core.w[Word.WATCH_HIT]
+        self.held |= hits
+        return bool(hits)
 
     def own_trap(self) -> bool:
         """The run ended in a TF trap, not in an INT 1."""
@@ -206,7 +217,7 @@ class Vcpu:
             self.core.uncount()
         if w[Word.RF_AT] == self.state.hook_pc():
             self.set_rf()
-        if w[Word.WATCH_HIT]:
+        if why & Why.WATCH:
             return self._watched_access()
         if why & Why.SITE:
             return self._site()
@@ -233,18 +244,11 @@ class Vcpu:
         return read_opcode(self.code(), self.state.bits())
 
     def _watched_access(self) -> Exit | None:
-        """The last instruction touched watched bytes; after MOV SS that waits for the next one.
-
-        The last element of a REP waits as well: Unicorn comes back to the REP once more, with a
-        count of 0, only to leave it.
-        """
-        if self.in_mov_ss_shadow() or self.core.leaves_rep():
-            self.held |= self.core.w[Word.WATCH_HIT]
-            self.core.pass_site()
-            self.one = True
-            return None
-        self._after_instruction()
-        return self.raise_db(self.take_hits())
+        """The instruction at CS:RIP has touched watched bytes: take it back, and run it alone."""
+        self.core.undo_stores()
+        self.core.pass_site()
+        self.one = True
+        return None
 
     def take_hits(self) -> int:
         """B bits of the data breakpoints to be reported now."""
@@ -315,12 +319,15 @@ class Vcpu:
 
     def _vector(self, vector: int) -> Exit | None:
         """Unicorn raised an exception or INT n and delivered nothing."""
-        d = self.state.d
+        d, w = self.state.d, self.core.w
         if d[IS_INT]:
             return raised.software(self, vector)
         if vector != Vector.DB:
             return raised.fault(self, vector, d[ERROR_CODE], self.state.q[CR + 2])
         self._trapped()
+        if self.in_mov_ss_shadow() and self.debug.profile.mov_ss_holds_trap:
+            self.held |= w[Word.WATCH_HIT]
+            return None
         if self.quirky and self.debug.singlestep and not quirks.is_reported(self):
             return None
         return self.raise_db(_BS | self.take_hits())
@@ -338,14 +345,17 @@ class Vcpu:
 
         One that waits for IF need not be looked for: what can set IF is a site meanwhile.
         """
+        interrupts, chipset = self.interrupts, self.chipset
+        irq = interrupts.irq is not None or interrupts.window_wanted
+        if not irq and not interrupts.nmi_pending and chipset.chip is None:
+            return False
         blocked = guestdebug.blocks_interrupts(self.debug)
-        irq = self.interrupts.irq is not None or self.interrupts.window_wanted
-        irq = irq or (self.chipset.interrupt and not blocked)
+        irq = irq or (chipset.interrupt and not blocked)
         if irq and not self._watches_if:
             self._watches_if = True
             self.core.intercept("IF", _SETS_IF)
         enabled = self.state.d[EFLAGS] & IF
-        return bool(irq and enabled) or self.interrupts.nmi_waits(blocked)
+        return bool(irq and enabled) or interrupts.nmi_waits(blocked)
 
     def take_held(self) -> int:
         """What MOV SS left to be reported."""

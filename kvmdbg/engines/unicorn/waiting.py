@@ -5,10 +5,21 @@ Two small memories of the vCPU. Must not know: how an event is delivered.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ...x86.delivery import Event, EventKind
 from ...x86.vectors import Vector
 
 _MOST_RETURNS = 64
+
+
+class Queued(NamedTuple):
+    """What a snapshot keeps of it."""
+
+    irq: int | None
+    nmi_pending: bool
+    nmi_masked: bool
+    nmi_injected: bool
 
 
 class Interrupts:
@@ -22,6 +33,19 @@ class Interrupts:
         """An NMI that the host gives back: nothing holds it up."""
         self.window_wanted = False
         """kvm_run.request_interrupt_window."""
+
+    def queued(self) -> Queued:
+        """For a snapshot."""
+        return Queued(self.irq, self.nmi_pending, self.nmi_masked, self.nmi_injected)
+
+    def put(self, queued: Queued) -> None:
+        """Back to a snapshot."""
+        self.irq, self.nmi_pending, self.nmi_masked, self.nmi_injected = queued
+
+    @property
+    def waiting(self) -> bool:
+        """Anything is queued, deliverable or not."""
+        return self.irq is not None or self.nmi_pending or self.nmi_injected
 
     def nmi_waits(self, blocked: bool) -> bool:
         """An NMI is deliverable as soon as no shadow holds it up; ``blocked`` is BLOCKIRQ."""
