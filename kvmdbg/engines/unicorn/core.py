@@ -166,9 +166,9 @@ class Core:
         w[Word.TRACKS_SMC] = w[Word.WATCH_STOPS] = not single
         w[Word.MEMLOG_USED] = 0
         w[: Word.REQUEST] = self._fresh
-        limit = w[Word.LIMIT]
+        limit, before = w[Word.LIMIT], w[Word.INSNS]
         if single:
-            w[Word.LIMIT] = w[Word.PAUSE] = min(w[Word.INSNS] + 1, limit) or 1
+            w[Word.LIMIT] = w[Word.PAUSE] = min(before + 1, limit) or 1
         while True:
             # Unicorn never learns that we delivered its last exception; left alone, the second
             # identical fault would be taken for a nested one.
@@ -187,7 +187,7 @@ class Core:
         if why & _BETWEEN_BLOCKS:
             self._leave_rep()
         if single:
-            if why & Why.LIMIT and w[Word.LIMIT] != limit:
+            if why & Why.LIMIT and w[Word.INSNS] != before:
                 w[Word.WHY], w[Word.VECTOR], d[IS_INT] = Why.INTR, Vector.DB, 0
             w[Word.LIMIT] = limit
         return self.error

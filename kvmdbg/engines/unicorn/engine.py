@@ -394,7 +394,7 @@ class UnicornEngine:
             return snapshots.take(self._vcpu)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Put a snapshot of this engine back; an IN or MMIO under way is forgotten."""
+        """Put a snapshot of this engine back, with what was under way in it."""
         if not isinstance(snapshot, UnicornSnapshot) or len(snapshot.ram) != self._ram_size:
             raise BadInput("this snapshot was made by another engine or with other RAM")
         with self._owned():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...guestdebug import DebugState
 from ...x86.delivery import Step
+from . import transfers
 from .chipset import ChipsetState
 from .native import Word
-from .waiting import Queued
+from .transfers import Transfer
+from .waiting import Queued, Returns
 
 if TYPE_CHECKING:
     from .vcpu import Vcpu
@@ -28,6 +30,18 @@ class UnicornSnapshot:
     hidden: tuple[int, int]
     chipset: ChipsetState
     trail: tuple[Step, ...]
+    under_way: UnderWay
+
+
+class UnderWay(NamedTuple):
+    """What an exit or a step has left unfinished."""
+
+    transfer: Transfer | None
+    one: bool
+    held: int
+    passed_vector: int | None
+    bp_exit: tuple[int, int, int]
+    returns: Returns
 
 
 def take(vcpu: Vcpu) -> UnicornSnapshot:
@@ -43,11 +57,19 @@ def take(vcpu: Vcpu) -> UnicornSnapshot:
         (vcpu.state.cr8, vcpu.state.apic_base),
         vcpu.chipset.state(),
         vcpu.trail,
+        UnderWay(
+            transfers.copy(vcpu.transfer),
+            vcpu.one,
+            vcpu.held,
+            vcpu.passed_vector,
+            vcpu.bp_exit,
+            vcpu.returns.state(),
+        ),
     )
 
 
 def put(vcpu: Vcpu, snapshot: UnicornSnapshot) -> None:
-    """Put it back; an IN or MMIO under way is forgotten."""
+    """Put it back."""
     core, events = vcpu.core, vcpu.interrupts
     core.machine.uc.context_restore(snapshot.context)
     core.machine.ram[:] = snapshot.ram
@@ -59,6 +81,9 @@ def put(vcpu: Vcpu, snapshot: UnicornSnapshot) -> None:
     vcpu.state.cr8, vcpu.state.apic_base = snapshot.hidden
     vcpu.chipset.put(snapshot.chipset)
     vcpu.trail = snapshot.trail
-    vcpu.forget()
+    left = snapshot.under_way
+    vcpu.transfer, vcpu.one, vcpu.held = transfers.copy(left.transfer), left.one, left.held
+    vcpu.passed_vector, vcpu.bp_exit = left.passed_vector, left.bp_exit
+    vcpu.returns.put(left.returns)
     vcpu.set_debug(snapshot.debug)
     vcpu.arming.mappings_changed()

@@ -12,7 +12,7 @@ device, if any, stands behind a port.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ... import guestdebug
@@ -55,6 +55,13 @@ class Transfer:
     answered: bool = False
     stores: list[MmioExit] = field(default_factory=list)
     causes: int = 0
+
+
+def copy(transfer: Transfer | None) -> Transfer | None:
+    """For a snapshot: one that the original's progress does not touch."""
+    if transfer is None:
+        return None
+    return replace(transfer, answers=list(transfer.answers), stores=list(transfer.stores))
 
 
 def complete(transfer: Transfer, data: bytes) -> None:

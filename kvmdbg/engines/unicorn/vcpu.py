@@ -427,9 +427,3 @@ class Vcpu:
         """Replace the debug state and re-arm."""
         self.debug = debug
         self.arm()
-
-    def forget(self) -> None:
-        """A snapshot is put back: nothing is under way any more."""
-        self.transfer = self.passed_vector = None
-        self.held = 0
-        self.returns.forget()

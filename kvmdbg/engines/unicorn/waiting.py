@@ -63,6 +63,14 @@ class Interrupts:
         return Event(vector, EventKind.EXTERNAL)
 
 
+class Returns(NamedTuple):
+    """What a snapshot keeps of SteppedReturns."""
+
+    frames: tuple[tuple[int, int], ...]
+    syscalls: tuple[int, ...]
+    iret: tuple[int, int]
+
+
 class SteppedReturns:
     """The handler of a stepped instruction runs free; its IRET gives the host its TF back.
 
@@ -112,6 +120,15 @@ class SteppedReturns:
             return False
         del self._syscalls[self._syscalls.index(rip) :]
         return True
+
+    def state(self) -> Returns:
+        """For a snapshot."""
+        return Returns(tuple(self._frames), tuple(self._syscalls), self._iret)
+
+    def put(self, returns: Returns) -> None:
+        """Back to a snapshot."""
+        self._frames, self._syscalls = list(returns.frames), list(returns.syscalls)
+        self._iret = returns.iret
 
     def forget(self) -> None:
         """Host single-stepping ended."""
