@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..engines import Capability, Engine
+from ..errors import IoctlError
 from ..exits import ExceptionExit, Exit, IoExit, MmioExit
 from ..uapi import GuestDbg
 from ..x86.delivery import Delivered, Event, EventKind, Step, TripleFault, deliver
@@ -45,9 +46,12 @@ def _tried(
 def why_shutdown(guest: Guest) -> str | None:
     """What a triple fault began with and why nothing of it could be delivered; None if unclear.
 
-    A shutdown exit only says that it happened. The registers stand at the last fault, so the
-    instruction is tried once more, on a state that is put back afterwards.
+    A shutdown exit only says that it happened. Where the engine does not know more, the
+    instruction at which the registers stand is tried once more, on a state that is put back.
     """
+    remembered = guest.engine.trail
+    if remembered and remembered[-1].fault is not None:
+        return _told(remembered)
     exit, _ = tried_again(guest)
     if exit is None:
         return None
@@ -74,6 +78,8 @@ def tried_again(
             engine.set_sregs(sregs)
             engine.set_regs(regs)
         return _exception(engine)
+    except IoctlError:
+        return None, 0  # a moment that the engine does not take
     finally:
         engine.restore(state)
 

@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from ..exits import ExceptionExit, Exit, ShutdownExit
 from ..x86.debugreg import DR6_B, DR6_BD, DR6_BS
-from ..x86.delivery import Delivered, Event, EventKind, Step, TripleFault, deliver
+from ..x86.delivery import Delivered, Event, EventKind, TripleFault, deliver
 from ..x86.registers import MASK64, RFLAGS, Regs, Segment, Sregs, linear_pc
 from ..x86.vectors import HAS_ERROR_CODE, Vector
 from . import evidence
@@ -93,7 +93,7 @@ def _shutdown(guest: Guest, scene: Scene, dr6: int) -> Explanation:
 
 def _remembered(guest: Guest, scene: Scene) -> Event | None:
     """The event with which the shutdown began, from an engine that kept its steps."""
-    trail: tuple[Step, ...] = getattr(guest.engine, "trail", ())
+    trail = guest.engine.trail
     if not trail or trail[-1].fault is None:
         return None
     first = trail[0]

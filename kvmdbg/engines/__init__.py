@@ -14,8 +14,10 @@ from typing import Protocol
 
 from ..errors import BadInput, UnknownName
 from ..exits import Exit
+from ..irqchip import Irqchip
 from ..profiles import find_profile
 from ..uapi import MpState
+from ..x86.delivery import Step
 from ..x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
 
 
@@ -26,6 +28,7 @@ class Capability(StrEnum):
     SW_BP = "INT3 taken by the host"
     HW_EXEC = "execution breakpoints in DR0-3"
     HW_DATA = "data watchpoints in DR0-3"
+    HW_WRITE = "write watchpoints in DR0-3"
     HW_GD = "general detect (DR7.GD)"
     INJECT = "re-injection of #DB and #BP"
     INSTRUCTION_CLOCK = "exact instruction clock and budget"
@@ -44,7 +47,13 @@ class Engine(Protocol):
     """
 
     name: str
-    capabilities: frozenset[Capability]
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What works now, in the mode that the vCPU is in, natively or emulated.
+
+        The same object as long as nothing changed. See :func:`emulated`.
+        """
 
     @property
     def ram(self) -> memoryview:
@@ -53,6 +62,19 @@ class Engine(Protocol):
     @property
     def clock(self) -> int:
         """Instructions retired since creation; -1 where the engine has no instruction clock."""
+
+    @property
+    def irqchip(self) -> Irqchip | None:
+        """The irqchip's state as of ``now``; None without one, or where it cannot be seen (kvm)."""
+
+    @property
+    def now(self) -> int:
+        """Ticks of virtual time; -1 where the engine has no clock."""
+
+    @property
+    def trail(self) -> tuple[Step, ...]:
+        """How the last event was delivered to the guest, or why it could not be; empty where the
+        engine does not know."""
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Guest-physical bytes. AddressError outside RAM."""
@@ -118,6 +140,11 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free everything. Calling it twice is harmless."""
+
+
+def emulated(engine: Engine) -> frozenset[Capability]:
+    """Which of its capabilities an engine makes up for; none where it has no such attribute."""
+    return getattr(engine, "emulated", frozenset())
 
 
 ENGINES = ("unicorn", "kvm")

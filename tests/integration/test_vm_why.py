@@ -100,6 +100,13 @@ def test_the_trap_flag_is_found_behind_a_triple_fault_that_no_instruction_raises
     assert "TF=1" in only(why.steps[0], "RFLAGS").meaning
 
 
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that does not know how it delivered the last event, as /dev/kvm's."""
+    monkeypatch.setattr(UnicornEngine, "trail", ())
+
+
+@pytest.mark.usefixtures("forgetful")
 def test_a_triple_fault_by_an_nmi_shows_what_can_still_be_seen(make: Make) -> None:
     vm = make("nop\nhlt")
     vm.vcpu.nmi()
@@ -109,14 +116,6 @@ def test_a_triple_fault_by_an_nmi_shows_what_can_still_be_seen(make: Make) -> No
     assert titles(why) == ["#DF"]
 
 
-@pytest.fixture
-def remembering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that tells how its last event was delivered."""
-    trail = property(lambda engine: engine._vcpu.trail)
-    monkeypatch.setattr(UnicornEngine, "trail", trail, raising=False)
-
-
-@pytest.mark.usefixtures("remembering")
 def test_an_engine_that_remembers_tells_that_an_nmi_came_first(make: Make) -> None:
     vm = make("start: ud2")
     vm.vcpu.nmi()
@@ -129,7 +128,6 @@ def test_an_engine_that_remembers_tells_that_an_nmi_came_first(make: Make) -> No
     assert why.steps[0].cause == "it came from outside: a non-maskable interrupt"
 
 
-@pytest.mark.usefixtures("remembering")
 def test_an_engine_that_remembers_tells_which_interrupt_came_first(make: Make) -> None:
     vm = make("start: sti\nnop\nlast: ud2")
     vm.step(2)
@@ -138,6 +136,7 @@ def test_an_engine_that_remembers_tells_which_interrupt_came_first(make: Make) -
     assert vm.why().title.startswith("INT 20h before last (0x8002): ud2; no handler in IDT[32]")
 
 
+@pytest.mark.usefixtures("forgetful")
 def test_without_a_memory_an_interrupt_is_only_possible_while_if_is_1(make: Make) -> None:
     vm = make("nop\nsti\nnop\nhlt")
     vm.step(3)

@@ -12,9 +12,11 @@ from ... import guestdebug
 from ...exits import Exit, ShutdownExit
 from ...guestdebug import PendingException
 from ...x86 import delivery
+from ...x86.debugreg import DR6_BS
 from ...x86.delivery import Event, EventKind
 from ...x86.opcode import INT3
 from ...x86.registers import RFLAGS
+from ...x86.vectors import Vector
 from .state import CR, EFLAGS, HF_INHIBIT_IRQ, HFLAGS, RIP
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ def _event(vcpu: Vcpu) -> Event | None:
 
 def _deliver_queued(vcpu: Vcpu, pending: PendingException) -> Exit | None:
     if not pending.soft:
-        return deliver(vcpu, Event(pending.vector, EventKind.FAULT, pending.error_code))
+        stepped = pending.vector == Vector.DB and (pending.payload or 0) & DR6_BS
+        kind = EventKind.TRAP if stepped else EventKind.FAULT
+        return deliver(vcpu, Event(pending.vector, kind, pending.error_code))
     rip = vcpu.state.q[RIP]
     if not _place_injected_bp(vcpu):
         return None

@@ -16,7 +16,7 @@ from ...x86 import debugreg
 from ...x86.delivery import Event, EventKind
 from ...x86.opcode import INT1, INT3, INT_N, Opcode, read_opcode
 from ...x86.registers import CR0
-from ...x86.vectors import Vector
+from ...x86.vectors import HAS_ERROR_CODE, Vector
 from . import apicpage, delivering, transfers
 from .library import UC_ERR_FETCH_UNMAPPED
 from .native import Word
@@ -25,12 +25,15 @@ from .state import CONDITION_CODES, CR, RIP
 if TYPE_CHECKING:
     from .vcpu import Vcpu
 
+_WITH_CODE = frozenset(int(vector) for vector in HAS_ERROR_CODE)
+
 
 def fault(vcpu: Vcpu, vector: int, code: int | None = None, cr2: int | None = None) -> Exit | None:
     """A fault of the instruction at CS:RIP: nothing of it happened."""
     pc = vcpu.state.linear_pc()
     vcpu.core.uncount()
     _restore_flags(vcpu)
+    code = code if vector in _WITH_CODE else None  # Unicorn leaves an old one behind
     found = vcpu.breaks_here()  # no site stops where nothing was fetched (SDM vol. 3, table 6-2)
     if found is not None:
         vcpu.state.q[CR + 2] = vcpu.cr2
