@@ -16,6 +16,7 @@ from ...x86 import debugreg
 from ...x86.delivery import Event, EventKind
 from ...x86.opcode import INT1, INT3, INT_N, Opcode, read_opcode
 from ...x86.registers import CR0
+from ...x86.stackaccess import misses_the_stack
 from ...x86.vectors import HAS_ERROR_CODE, Vector
 from . import apicpage, delivering, transfers
 from .library import UC_ERR_FETCH_UNMAPPED
@@ -38,10 +39,18 @@ def fault(vcpu: Vcpu, vector: int, code: int | None = None, cr2: int | None = No
     if found is not None:
         vcpu.state.q[CR + 2] = vcpu.cr2
         return vcpu.report(*found)
+    if vector == Vector.GP and not code and _misses_the_stack(vcpu):
+        vector = Vector.SS
     if _stops_at(vcpu, vector, pc):
         return ExceptionExit(vector, code or 0, pc, software=False)
     address = cr2 if vector == Vector.PF else None
     return delivering.deliver(vcpu, Event(vector, EventKind.FAULT, code, address))
+
+
+def _misses_the_stack(vcpu: Vcpu) -> bool:
+    """A non-canonical address of the stack is #SS(0); Unicorn raises #GP(0) for all of them."""
+    opcode = vcpu.opcode() if vcpu.state.bits() == 64 else None
+    return opcode is not None and misses_the_stack(opcode, vcpu.code(), vcpu.state.regs())
 
 
 def _restore_flags(vcpu: Vcpu) -> None:
