@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import pytest
+
 from kvmdbg.exits import DebugExit
 from tests.guests.bench import B, Bench, E, H
 
@@ -82,7 +84,9 @@ def name_of(apic: Apic) -> str:
 def run_to(b: Bench, label: str) -> None:
     """Run the guest until it stands at a label."""
     b.sgd(E | H, dr7=0x402, dr0=b[label])
-    assert b.vcpu.run(max_instructions=100_000) == DebugExit(1, b[label], B(0), 0x402)
+    exit_ = b.vcpu.run(max_instructions=100_000)
+    if exit_ != DebugExit(1, b[label], B(0), 0x402):
+        pytest.fail(f"the guest did not come to {label}: {exit_}")
 
 
 def times(b: Bench, count: int) -> list[int]:
