@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
     from .program import Program, assemble
     from .uapi import GuestDbg
 
-__version__ = "0.1.0"
-
-__all__ = ["GuestDbg", "KvmdbgError", "Program", "Stop", "Vm", "assemble"]
+__all__ = ["GuestDbg", "KvmdbgError", "Program", "Stop", "Vm", "__version__", "assemble"]
 
 _HOMES = {
     "GuestDbg": ".uapi",

@@ -7,7 +7,7 @@ This module knows the numbers and nothing about who produces or interprets them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import ClassVar
 
@@ -41,6 +41,7 @@ class _Hexadecimal:
             if type(value := getattr(self, field.name)) is int and value > 9
             else f"{field.name}={value!r}"
             for field in fields(self)  # type: ignore[arg-type]  # every exit is a dataclass
+            if field.compare or getattr(self, field.name)
         )
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -51,6 +52,8 @@ class DebugExit(_Hexadecimal):
 
     ``exception`` is 1 (#DB) or 3 (#BP); ``pc`` the *linear* address of CS:RIP; ``dr6`` says which
     cause; ``dr7`` is the effective DR7. For #BP KVM leaves dr6 and dr7 unwritten; here they are 0.
+    ``emulated`` tells that the host's KVM gave no such exit and the engine made it from another
+    one; it is the same event, so it takes no part in a comparison, and shows only when true.
 
     >>> DebugExit(1, 0x8001, 0xFFFF4FF0, 0x400)
     DebugExit(exception=1, pc=0x8001, dr6=0xffff4ff0, dr7=0x400)
@@ -61,6 +64,7 @@ class DebugExit(_Hexadecimal):
     pc: int
     dr6: int = 0
     dr7: int = 0
+    emulated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

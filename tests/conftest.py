@@ -26,6 +26,7 @@ for variable, place in {
     "JUPYTER_RUNTIME_DIR": "jupyter/runtime",
     "IPYTHONDIR": "ipython",
     "MPLCONFIGDIR": "matplotlib",
+    "XDG_CACHE_HOME": "cache",
 }.items():
     os.environ.setdefault(variable, str(STATE / place))
     Path(os.environ[variable]).mkdir(parents=True, exist_ok=True)

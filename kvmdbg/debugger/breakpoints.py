@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..engines import Capability
-from ..errors import BadInput, BreakpointError, UnknownName
+from ..engines import Capability, emulated
+from ..errors import AddressError, BadInput, BreakpointError, UnknownName
 from ..x86.debugreg import DR7_FIXED_1, DR7_GE, Access, dr7_with
 from ..x86.registers import CpuMode
 from ..x86.vectors import both_names
@@ -26,10 +26,13 @@ HOST_DR7: Final = DR7_FIXED_1 | DR7_GE
 
 _ACCESS = {"x": Access.EXEC, "w": Access.WRITE, "rw": Access.READ_WRITE}
 _NEEDS = {
-    "sw": Capability.SW_BP,
-    "hw": Capability.HW_DATA,
-    "vector": Capability.VECTOR_STOP,
+    ("sw", "x"): Capability.SW_BP,
+    ("hw", "x"): Capability.HW_EXEC,
+    ("hw", "w"): Capability.HW_WRITE,
+    ("hw", "rw"): Capability.HW_DATA,
+    ("vector", "int"): Capability.VECTOR_STOP,
 }
+"""By kind and access."""
 
 
 class BreakpointTable:
@@ -47,6 +50,8 @@ class BreakpointTable:
         """Enabled vector breakpoints."""
         self.debugreg: tuple[int, ...] = (0,) * 7 + (HOST_DR7,)
         """What DR0-3 and DR7 must hold, for KVM_SET_GUEST_DEBUG."""
+        self._known: frozenset[Capability] | None = None
+        """What the engine could do when the kinds were chosen."""
 
     def __iter__(self) -> Iterator[Breakpoint]:
         return iter([entry.snapshot() for entry in self._entries.values()])
@@ -85,10 +90,18 @@ class BreakpointTable:
         when: str | None = None,
         temporary: bool = False,
     ) -> Breakpoint:
-        """Set a breakpoint at a linear address; see ``Vm.bp``."""
-        kind = self._checked_kind(kind, access)
+        """Set a breakpoint at a linear address; see ``Vm.bp``.
+
+        Without a kind, an execution breakpoint is an INT3 where the engine takes one in the mode
+        that the guest is in, else a debug register. When the guest is found in another mode at the
+        next command, that is chosen anew, for one that was asked to be an INT3 too.
+        """
+        checked = self._checked_kind(kind, access)
         length = self._checked_length(address, access, length)
-        entry = Entry(kind, access, address, length, self._guest.place(address))
+        entry = Entry(checked, access, address, length, self._guest.place(address))
+        entry.asked = kind
+        if kind is None:
+            self._choose(entry)
         return self._insert(entry, when, temporary)
 
     def add_vector(
@@ -115,6 +128,8 @@ class BreakpointTable:
         """Let it stop again; BreakpointError if no debug register is free."""
         entry = self._entry(number)
         if not entry.enabled:
+            self._choose(entry)
+            self._check_engine(entry)
             self._switch_on(entry)
         return f"breakpoint {number} enabled"
 
@@ -165,12 +180,32 @@ class BreakpointTable:
             self._guest.check_ram(entry.address)
 
     def _check_engine(self, entry: Entry) -> None:
-        needed = _NEEDS[entry.kind]
-        if entry.kind == "hw" and entry.access == "x":
-            needed = Capability.HW_EXEC
-        engine = self._guest.engine
-        if needed not in engine.capabilities:
-            raise BreakpointError(f'the engine "{engine.name}" has no {needed.value}')
+        if not self._can(entry.kind, entry.access):
+            raise BreakpointError(self._lack(entry.kind, entry.access))
+
+    def _can(self, kind: str, access: str) -> bool:
+        return _NEEDS[kind, access] in self._guest.engine.capabilities
+
+    def _lack(self, kind: str, access: str) -> str:
+        """What the engine was seen not to do, and what to do instead."""
+        need = _NEEDS[kind, access]
+        if access == "w":
+            need = Capability.HW_DATA  # the plainer word: no processor has one without the other
+        text = f'the engine "{self._guest.engine.name}" has no {need.value}'
+        if kind == "sw":
+            text += f" in {self._here()}, as was probed"
+        if kind == "sw" and self._can("hw", "x"):
+            return f'{text}; use kind="hw"'
+        if access == "rw" and self._can("hw", "w"):
+            return f'{text}; access="w" watches writes alone'
+        return text
+
+    def _here(self) -> str:
+        """The mode that the guest is in, as what an INT3 does may depend on it."""
+        sregs = self._guest.engine.get_sregs()
+        if sregs.mode is CpuMode.REAL:
+            return "real mode"
+        return f"{sregs.mode.value} at CPL {sregs.cpl}"
 
     def _check_new(self, entry: Entry) -> None:
         for other in self._entries.values():
@@ -185,6 +220,48 @@ class BreakpointTable:
         for label in condition.labels:
             self._guest.symbol(label)
         return condition
+
+    # An INT3 or a debug register?
+
+    def _choose(self, entry: Entry) -> None:
+        """The kind that can stop in the mode that the guest is in, if the user left a choice."""
+        if entry.access == "x" and entry.asked != "hw":
+            entry.kind, entry.note = "sw", ""
+            if not self._can("sw", "x") and self._can("hw", "x"):
+                entry.kind = "hw"
+                name = self._guest.engine.name.upper()
+                entry.note = f"this host's {name} does not take INT3 in {self._here()}"
+
+    def _adapt(self) -> None:
+        """The guest is in another mode than when the kinds were chosen.
+
+        BreakpointError if one could not stop there. Where neither kind can (64-bit code at CPL 3,
+        on some hosts) an INT3 stays as it is, for the kernel's code.
+        """
+        for entry in self._entries.values():
+            if entry.enabled and entry.kind != "vector":
+                self._choose_anew(entry)
+        self._known = self._guest.engine.capabilities
+
+    def _choose_anew(self, entry: Entry) -> None:
+        before, self._known = entry.kind, None
+        self._choose(entry)
+        try:
+            if entry.kind == "hw" != before:
+                entry.slot = self._free_slot(entry.note)
+            elif entry.kind == "sw" != before:
+                entry.physical = self._guest.physical(entry.address)
+                entry.slot = None
+        except AddressError:  # not mapped now, which a debug register does not mind
+            entry.kind = "hw"
+        except BreakpointError as error:
+            entry.kind = before
+            raise BreakpointError(f"breakpoint {entry.number} cannot stop: {error}") from None
+        self._mark(entry)
+        self._rebuild()
+
+    def _mark(self, entry: Entry) -> None:
+        entry.emulated = _NEEDS[entry.kind, entry.access] in emulated(self._guest.engine)
 
     # Keeping the books
 
@@ -203,7 +280,8 @@ class BreakpointTable:
 
     def _switch_on(self, entry: Entry) -> None:
         if entry.kind == "hw":
-            entry.slot = self._free_slot()
+            entry.slot = self._free_slot(entry.note)
+        self._mark(entry)
         entry.enabled = True
         self._rebuild()
 
@@ -218,13 +296,14 @@ class BreakpointTable:
             return ""
         return f"; the guest had overwritten its INT3 at {entry.where}, memory was left alone"
 
-    def _free_slot(self) -> int:
+    def _free_slot(self, why: str = "") -> int:
         if None in self.slots:
             return self.slots.index(None)
         users = ", ".join(f"{e.number}: {e.where}" for e in self.slots if e is not None)
+        instead = " or use a software breakpoint" if self._can("sw", "x") else ""
+        because = f"{why}, and " if why else ""
         raise BreakpointError(
-            f"all four debug registers are in use ({users}); "
-            "delete one or use a software breakpoint"
+            f"{because}all four debug registers are in use ({users}); delete one{instead}"
         )
 
     def _rebuild(self) -> None:
@@ -252,7 +331,12 @@ class BreakpointTable:
     # What the run loop does
 
     def software(self) -> list[Entry]:
-        """The enabled INT3 breakpoints."""
+        """The enabled INT3 breakpoints, chosen anew if the guest's mode has changed.
+
+        Raises BreakpointError if one could not stop in that mode.
+        """
+        if self._guest.engine.capabilities is not self._known:
+            self._adapt()
         return [entry for entries in self.at.values() for entry in entries if entry.kind == "sw"]
 
     def start_over(self) -> None:

@@ -54,13 +54,18 @@ def timeout(seconds: float) -> str:
 def reached(entry: Entry, where: str) -> str:
     """An execution breakpoint; ``where`` is the place by label."""
     how = "INT3" if entry.kind == "sw" else f"DR{entry.slot}, execution"
-    return f"breakpoint {entry.number} ({how}) at {where}"
+    return f"breakpoint {entry.number} ({how}{_made_up(entry)}) at {where}"
+
+
+def _made_up(entry: Entry) -> str:
+    """The engine makes its stops from other exits of the host's KVM."""
+    return ", emulated" if entry.emulated else ""
 
 
 def accessed(entry: Entry, where: str, old: int | None, new: int | None) -> str:
     """A watchpoint, with the value before and after."""
     what = f"DR{entry.slot}, {_ACCESS[entry.access]} {plural(entry.length, 'byte')} at {where}"
-    return f"breakpoint {entry.number} ({what}){_values(entry.access, old, new)}"
+    return f"breakpoint {entry.number} ({what}{_made_up(entry)}){_values(entry.access, old, new)}"
 
 
 def _values(access: str, old: int | None, new: int | None) -> str:

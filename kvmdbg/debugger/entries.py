@@ -18,7 +18,8 @@ class Breakpoint:
     ``w``, ``rw``, or ``int`` for a vector. ``address`` is linear, or the vector's number;
     ``length`` is in bytes, 0 for a vector. ``hits`` counts arrivals, also those whose condition did
     not hold. ``slot`` is the debug register (0-3) it occupies, None if none. ``where`` names the
-    place.
+    place. ``emulated`` tells that the engine makes its stops from other exits; ``note`` is why it
+    is not what was asked for.
     """
 
     number: int
@@ -32,16 +33,23 @@ class Breakpoint:
     slot: int | None
     temporary: bool = False
     where: str = ""
+    emulated: bool = False
+    note: str = ""
 
     @property
     def text(self) -> str:
         """One line: ``1: hw -w 4 at counter (0x9000), DR0, hit 3 times``."""
         parts = [f"{self.number}: {self._what}"]
-        parts += [f"DR{self.slot}"] if self.slot is not None else []
+        parts += [self._register] if self.slot is not None else []
+        parts += ["emulated"] if self.emulated else []
         parts += [f"if {self.when}"] if self.when else []
         parts += ["once"] if self.temporary else []
         parts += [] if self.enabled else ["disabled"]
         return ", ".join([*parts, f"hit {times(self.hits)}"])
+
+    @property
+    def _register(self) -> str:
+        return f"in DR{self.slot}: {self.note}" if self.note else f"DR{self.slot}"
 
     @property
     def _what(self) -> str:
@@ -68,11 +76,15 @@ class Entry:
 
     __slots__ = (
         *("number", "kind", "access", "address", "length", "condition", "temporary", "where"),
-        *("enabled", "hits", "slot", "physical", "value"),
+        *("enabled", "hits", "slot", "physical", "value", "asked", "emulated", "note"),
     )
 
     def __init__(self, kind: str, access: str, address: int, length: int, where: str) -> None:
         self.number = 0
+        self.asked: str | None = kind
+        """The kind that the user asked for; None leaves the choice to the table."""
+        self.emulated = False
+        self.note = ""
         self.kind, self.access, self.address, self.length = kind, access, address, length
         self.where = where
         self.condition: Condition | None = None
@@ -104,4 +116,6 @@ class Entry:
             slot=self.slot,
             temporary=self.temporary,
             where=self.where,
+            emulated=self.emulated,
+            note=self.note,
         )

@@ -11,9 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from ..engines import Engine
+from ..engines import Capability, Engine
+from ..errors import BreakpointError
 
 INT3: Final = 0xCC
+_UNHEARD: Final = (
+    'the engine "{}" was probed to have neither INT3 nor single-step in the mode and at the CPL '
+    "that the guest is in, so it cannot be stopped there; run it on to another place first"
+)
 
 
 class Planter:
@@ -32,14 +37,22 @@ class Planter:
         """Make exactly these addresses planted.
 
         Also mends what differs from the books: the guest loaded code over a planted byte, or a
-        Ctrl-C fell between two lines of this file.
+        Ctrl-C fell between two lines of this file. BreakpointError for a byte that is not planted
+        yet, where the host would never hear of it.
         """
+        if not self._heard() and not self._originals.keys() >= set(wanted):
+            raise BreakpointError(_UNHEARD.format(self._engine.name))
         for address in [a for a in self._originals if a not in wanted]:
             self.lift(address)
         ram = self._engine.ram
         for address in wanted:
             if address not in self._originals or ram[address] != INT3:
                 self.plant(address)
+
+    def _heard(self) -> bool:
+        """Whether an INT3 comes back to the host, if only because the guest is stepped to it."""
+        works = self._engine.capabilities
+        return Capability.SW_BP in works or Capability.SINGLESTEP in works
 
     def plant(self, address: int) -> None:
         """Put CC there and remember the byte that is there now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ..exits import DebugExit
 from ..x86 import vectors
 from .cpu import EXTENDED, GENERAL, address_digits, instruction_text, mode_words, register_name
 from .lanes import count_lanes, exit_facts, exit_words
@@ -29,6 +30,7 @@ from .tables import (
 if TYPE_CHECKING:
     from ..debugger.breakpoints import Breakpoint
     from ..debugger.stop import MemoryChange, Stop
+    from ..exits import Exit
     from ..history.timeline import Row, Timeline
     from ..program.listing import Listing, ListingLine
 
@@ -79,12 +81,17 @@ def _stop_facts(stop: Stop, labels: Mapping[int, str]) -> Table:
     facts = [
         ("next", "(unreadable)" if ins is None else instruction_text(ins, labels)),
         ("hit", ", ".join(f"breakpoint {number}" for number in stop.hits)),
-        ("exit", exit_facts(stop.exit)),
+        ("exit", exit_facts(stop.exit) + _made_up(stop.exit)),
         ("ran", "" if stop.executed < 0 else count(stop.executed, "instruction") + clock),
         ("mode", f"{mode_words(stop.mode)}, CPL {stop.sregs.cpl}"),
     ]
     lines = tuple(line(head(name), text) for name, text in facts if text)
     return Table((Column(), Column()), lines)
+
+
+def _made_up(exit: Exit) -> str:
+    """Whether the host's KVM gave this exit, or the engine made it from another one."""
+    return ", emulated" if isinstance(exit, DebugExit) and exit.emulated else ""
 
 
 def _changes(stop: Stop, labels: Mapping[int, str]) -> Iterator[Line]:
@@ -177,6 +184,7 @@ def breakpoints(table: Iterable[Breakpoint], labels: Mapping[int, str]) -> Card:
     columns = (
         *(Column("#", right=True), Column("kind"), Column("stops on"), Column("where")),
         *(Column("bytes", right=True), Column("when"), Column("hits", right=True), Column("state")),
+        Column("because"),
     )
     lines = tuple(_breakpoint_line(bp, labels) for bp in found)
     return Card(f"Breakpoints: {len(found)}", "", (without_empty_columns(Table(columns, lines)),))
@@ -189,13 +197,14 @@ def _breakpoint_line(bp: Breakpoint, labels: Mapping[int, str]) -> Line:
         where = vectors.both_names(bp.address)
     return line(
         head(str(bp.number)),
-        _KINDS[bp.kind] + slot,
+        _KINDS[bp.kind] + slot + (", emulated" if bp.emulated else ""),
         _ACCESS[bp.access],
         where,
         str(bp.length) if bp.access in ("w", "rw") else "",
         bp.when or "",
         f"{bp.hits:,}",
         ("on" if bp.enabled else "off") + (", once" if bp.temporary else ""),
+        bp.note,
     )
 
 

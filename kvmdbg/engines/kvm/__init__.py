@@ -2,8 +2,9 @@
 
 Reading order: system (/dev/kvm), vm (guest RAM and the VM), vcpu (one method per ioctl), values
 (kernel bytes to values), decoding (struct kvm_run to an Exit), stopping (how a run is ended from
-outside), entry (in and out, once), saving (snapshots), engine (the shop window), probe (what this
-host really does). This file imports none of them by itself: fcntl and mmap do not exist everywhere.
+outside), entry (in and out, once), probe (what this host really does), watching and emulating (what
+it does not), saving (snapshots), engine (the shop window). This file imports none of them by
+itself: fcntl and mmap do not exist everywhere.
 """
 
 from __future__ import annotations

@@ -21,11 +21,14 @@ from typing import Final, NoReturn
 
 from ...errors import AddressError, BadInput, IoctlError, VmBusy, VmClosed
 from ...exits import Exit, IntrExit
+from ...irqchip import Irqchip
 from ...uapi import Cap, GuestDbg, MpState
-from ...x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
+from ...x86.delivery import Step
+from ...x86.registers import CpuMode, DebugRegs, Regs, Sregs, VcpuEvents
 from .. import Capability, Snapshot
 from ..interrupts import held_sigint
 from . import probe, saving, values
+from .emulating import EmulatingEntry
 from .entry import Entry
 from .saving import KvmSnapshot
 from .stopping import this_thread, watch
@@ -39,16 +42,18 @@ _SINGLESTEP: Final = int(GuestDbg.SINGLESTEP)
 class KvmEngine:
     """The Engine protocol (engines/__init__.py) over /dev/kvm.
 
-    ``capabilities`` are probed unless given. Raises EngineUnavailable where KVM cannot be used,
-    BadInput for RAM that is not whole pages.
+    What KVM does not do on this host is made up for where that is possible (emulating.py), unless
+    ``bare``. Raises EngineUnavailable where KVM cannot be used, BadInput for RAM that is not whole
+    pages.
     """
 
     name = "kvm"
 
-    def __init__(self, ram: int, capabilities: frozenset[Capability] | None = None) -> None:
+    def __init__(self, ram: int, *, bare: bool = False) -> None:
         if ram % PAGE or ram < PAGE:
             raise BadInput(f"RAM must be a multiple of 4096 bytes, at least one page; got {ram:#x}")
-        self.capabilities = probe.capabilities() if capabilities is None else capabilities
+        self._bare = bare
+        self._mode = CpuMode.REAL, False
         memory = allocate(ram)
         self._release = weakref.finalize(self, release, memory)
         self._make(memory)
@@ -62,9 +67,40 @@ class KvmEngine:
             vm = KvmVm(system, memory, stack, irqchip=irqchip)
             vcpu = Vcpu(vm.fd, system.get_vcpu_mmap_size(), stack)
             vcpu.set_cpuid2(system.get_supported_cpuid())
-            self._entry = Entry(vcpu, system.check_extension(Cap.SYNC_REGS))
+            sync = system.check_extension(Cap.SYNC_REGS)
+            self._entry = Entry(vcpu, sync) if self._bare else EmulatingEntry(vcpu, sync, vm)
             self._vm, self._vcpu = vm, vcpu
             self._free = weakref.finalize(self, stack.pop_all().close)
+
+    # -- what it can do ----------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What was seen to work on this host in the mode that the vCPU is in, or made up for.
+
+        Probed when first asked, some ten milliseconds for each mode of a process. While another
+        thread runs the guest, and after ``close``: as last asked.
+        """
+        return frozenset() if self._bare else probe.capabilities(*self._mode_now())
+
+    @property
+    def emulated(self) -> frozenset[Capability]:
+        """Those of ``capabilities`` that KVM itself does not have there."""
+        return frozenset() if self._bare else probe.answers(*self._mode_now()).emulated
+
+    def _mode_now(self) -> tuple[CpuMode, bool]:
+        if not self._closed and self._owner.acquire(False):
+            try:
+                sregs = self._entry.sregs()
+                self._mode = sregs.mode, sregs.cpl == 3
+            finally:
+                self._owner.release()
+        return self._mode
+
+    def protect(self, pages: Collection[int]) -> None:
+        """Let guest stores to these pages (by number) end ``run`` as MMIO writes; for probes."""
+        with self._owned():
+            self._vm.protect(pages)
 
     # -- memory ------------------------------------------------------------------------------------
 
@@ -80,6 +116,21 @@ class KvmEngine:
     @property
     def clock(self) -> int:
         """-1: KVM counts no instructions."""
+        return -1
+
+    @property
+    def trail(self) -> tuple[Step, ...]:
+        """Empty: KVM delivers by itself and tells nothing of it."""
+        return ()
+
+    @property
+    def irqchip(self) -> Irqchip | None:
+        """None: the kernel's chips are not shown as values."""
+        return None
+
+    @property
+    def now(self) -> int:
+        """-1: the guest's time is the host's."""
         return -1
 
     def read_memory(self, address: int, size: int) -> bytes:
@@ -285,9 +336,8 @@ class KvmEngine:
             if self._vm.irqchip:
                 raise IoctlError(errno.EEXIST, "KVM_CREATE_IRQCHIP", "the irqchip is there already")
             self._entry.finish_access()
-            saved, free, window = self._save(), self._free, self._entry.window
-            self._make(self._vm.ram, irqchip=True)
-            free()
+            saved, window = self._save(), self._entry.window
+            self._make_anew()
             self._load(replace(saved, irq=None))
             self._entry.window = window
 
@@ -335,16 +385,23 @@ class KvmEngine:
         """Put a snapshot of this engine back; an IN or MMIO under way is forgotten."""
         if not isinstance(snapshot, KvmSnapshot) or len(snapshot.ram) != self._vm.size:
             raise BadInput("this snapshot was made by another engine or with other RAM")
-        if bool(snapshot.chips) is not self._vm.irqchip:
-            raise BadInput("this snapshot was made with another irqchip, or without one")
+        if snapshot.chips and not self._vm.irqchip:
+            raise BadInput("this snapshot was made with an irqchip; create_irqchip() first")
         with self._changing():
             self._entry.finish_access()
+            if self._vm.irqchip and not snapshot.chips:
+                self._make_anew()  # a snapshot from before the chips has them as they are made
             self._load(snapshot)
+
+    def _make_anew(self) -> None:
+        free = self._free
+        self._make(self._vm.ram, irqchip=True)
+        free()
 
     def _load(self, snapshot: KvmSnapshot) -> None:
         saving.load(self._vcpu, self._vm, snapshot)
         entry = self._entry
-        entry.control, entry.debugreg = snapshot.control, snapshot.debugreg
+        entry.adopt(snapshot.control, snapshot.debugreg)
         entry.irq = snapshot.irq
         entry.guest_dr7 = values.debugregs_of(snapshot.debugregs).dr7
 

@@ -130,6 +130,10 @@ class Entry:
         self.control = control if control & _ENABLE else 0
         self.debugreg = debugreg
 
+    def adopt(self, control: int, debugreg: tuple[int, ...]) -> None:
+        """KVM_SET_GUEST_DEBUG was called with these, past this object."""
+        self.control, self.debugreg = control, debugreg
+
     # -- running -----------------------------------------------------------------------------------
 
     def proceed(self) -> Exit | None:
@@ -185,14 +189,17 @@ class Entry:
     def complete(self) -> Exit | None:
         """Let KVM finish what the last exit left, and execute nothing (KVM's immediate_exit)."""
         before = self._regs_in_kvm() if self._later else None
-        self._kvm_run[IMMEDIATE_EXIT] = 1
-        try:
-            exit = self.enter()
-        finally:
-            self._kvm_run[IMMEDIATE_EXIT] = 0
+        exit = self._execute_nothing()
         if self._later and before:
             self._catch_up(self._later, before)
         return exit
+
+    def _execute_nothing(self) -> Exit | None:
+        self._kvm_run[IMMEDIATE_EXIT] = 1
+        try:
+            return self.enter()
+        finally:
+            self._kvm_run[IMMEDIATE_EXIT] = 0
 
     def _catch_up(self, later: Regs, before: Regs) -> None:
         """A read is done: write what the host had changed meanwhile."""

@@ -1,4 +1,4 @@
-"""One VM: its guest RAM, one memory slot from guest-physical address 0, and its devices in KVM.
+"""One VM: its guest RAM in memory slots from guest-physical address 0, and its devices in KVM.
 
 Must not know: vCPUs' registers, or who runs them.
 """
@@ -9,7 +9,10 @@ import ctypes
 import errno
 import mmap
 import os
+from collections.abc import Collection
 from contextlib import ExitStack
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 from ...errors import EngineUnavailable
 from ...uapi import (
@@ -32,8 +35,36 @@ TSS_ADDRESS = 0xFFFBD000
 """Where Intel processors without "unrestricted guest" get three pages for real mode; the place is
 QEMU's, above all RAM that a guest can have."""
 
+_MEM_READONLY: Final = 2
+"""KVM_MEM_READONLY (linux/kvm.h): loads and fetches go on, a store is a KVM_EXIT_MMIO."""
+
 _SLOT = 0
 _NO_IRQCHIP = {errno.ENXIO: "no irqchip; create_irqchip() first"}
+
+
+class Region(NamedTuple):
+    """One memory slot: a run of RAM, in bytes."""
+
+    start: int
+    size: int
+    flags: int = 0
+
+
+def regions(size: int, pages: Collection[int]) -> tuple[Region, ...]:
+    """RAM of ``size`` bytes in as few slots as there can be, these pages (by number) read-only.
+
+    >>> regions(0x4000, {2})
+    (Region(start=0, size=8192, flags=0), Region(start=8192, size=4096, flags=2), \
+Region(start=12288, size=4096, flags=0))
+    """
+    last = size // PAGE
+    edges = {page for page in pages if page - 1 not in pages}
+    edges |= {page + 1 for page in pages if page + 1 not in pages}
+    cuts = sorted({0, last} | {edge for edge in edges if 0 <= edge < last})
+    return tuple(
+        Region(a * PAGE, (b - a) * PAGE, _MEM_READONLY if a in pages else 0)
+        for a, b in pairwise(cuts)
+    )
 
 
 class KvmVm:
@@ -48,7 +79,8 @@ class KvmVm:
         if system.check_extension(Cap.SET_TSS_ADDR):
             self.set_tss_addr(TSS_ADDRESS)
         self.payload = self._enable_exception_payload(system)
-        self.set_user_memory_region()
+        self._regions: tuple[Region, ...] = ()
+        self.protect(())
         if irqchip:
             self.create_irqchip()
             self.create_pit2()
@@ -68,16 +100,32 @@ class KvmVm:
         """KVM_ENABLE_CAP with one argument."""
         call(self.fd, Ioctl.KVM_ENABLE_CAP, kvm_enable_cap(cap=int(cap), args=(value, 0, 0, 0)))
 
+    def protect(self, pages: Collection[int]) -> None:
+        """Make guest stores to these pages (by number) exits, and to all others not."""
+        wanted = regions(self.size, pages)
+        if wanted == self._regions:
+            return
+        for slot, (start, _, _) in enumerate(self._regions):
+            self._set_slot(slot, Region(start, 0))
+        for slot, region in enumerate(wanted):
+            self._set_slot(slot, region)
+        self._regions = wanted
+
     def set_user_memory_region(self, *, log_dirty: bool = False) -> None:
-        """KVM_SET_USER_MEMORY_REGION: all RAM, from address 0; ``log_dirty`` starts the log."""
-        region = kvm_userspace_memory_region(
-            slot=_SLOT,
-            flags=KVM_MEM_LOG_DIRTY_PAGES if log_dirty else 0,
-            guest_phys_addr=0,
-            memory_size=self.size,
-            userspace_addr=ctypes.addressof(ctypes.c_char.from_buffer(self.ram)),
+        """KVM_SET_USER_MEMORY_REGION: all RAM in one slot; ``log_dirty`` starts the log."""
+        self._set_slot(_SLOT, Region(0, self.size, KVM_MEM_LOG_DIRTY_PAGES if log_dirty else 0))
+
+    def _set_slot(self, slot: int, region: Region) -> None:
+        """A part of RAM at its own place; size 0 takes it away."""
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self.ram))
+        structure = kvm_userspace_memory_region(
+            slot=slot,
+            flags=region.flags,
+            guest_phys_addr=region.start,
+            memory_size=region.size,
+            userspace_addr=base + region.start,
         )
-        call(self.fd, Ioctl.KVM_SET_USER_MEMORY_REGION, region)
+        call(self.fd, Ioctl.KVM_SET_USER_MEMORY_REGION, structure)
 
     def get_dirty_log(self) -> bytes:
         """KVM_GET_DIRTY_LOG: a bit per page written since the last call. ENOENT if not logged."""
