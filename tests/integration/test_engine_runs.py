@@ -311,3 +311,13 @@ def test_a_timeout_that_is_no_number_is_refused() -> None:
 def test_other_than_eight_debug_registers_are_refused() -> None:
     with Bench("hlt") as b, pytest.raises(BadInput, match="8 values, DR0-DR7; got 2"):
         b.vcpu.set_guest_debug(E, (1, 2))
+
+
+@pytest.mark.parametrize("text", ["in al, 0x60\nafter: hlt", "mov al, [rbx]\nafter: hlt"])
+def test_a_run_of_no_instructions_finishes_the_access_that_was_answered(text: str) -> None:
+    with Bench(text) as b:
+        b.set(rbx=0xD0000000)
+        b.vcpu.run()
+        b.vcpu.complete_io(b"\x55")
+        assert b.vcpu.run(max_instructions=0) == IntrExit("budget")
+        assert (b.reg("rax"), b.reg("rip")) == (0x55, b["after"])

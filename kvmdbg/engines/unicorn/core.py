@@ -42,7 +42,7 @@ from . import library, native
 from .native import Why, Word
 from .state import EFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 
-_NEVER = (1 << 63) - 1
+NEVER = (1 << 63) - 1
 _NO_SITE = (1 << 64) - 1
 _MOST_SITES = 512
 LONGEST_ACCESS = 64
@@ -116,8 +116,8 @@ class Core:
 
     def _prepare_words(self) -> None:
         w, machine = self.w, self.machine
-        w[Word.LIMIT] = _NEVER
-        self._fresh = memoryview(array("Q", [0, 0, 0, 0, _NEVER, 0, _NO_SITE, _NO_SITE]))
+        w[Word.LIMIT] = NEVER
+        self._fresh = memoryview(array("Q", [0, 0, 0, 0, NEVER, 0, _NO_SITE, _NO_SITE]))
         w[Word.SKIP] = _NO_SITE
         w[Word.TABLE] = self._table.buffer_info()[0]
         w[Word.ENV] = machine.env_address
@@ -149,10 +149,10 @@ class Core:
     def limit(self, insns: int | None, deadline: int | None) -> None:
         """Bound the next runs: the clock's last value, and a CLOCK_MONOTONIC time in ns."""
         w = self.w
-        w[Word.LIMIT] = _NEVER if insns is None else insns
+        w[Word.LIMIT] = NEVER if insns is None else insns
         w[Word.DEADLINE] = 0 if deadline is None else deadline
         look = deadline is not None
-        first = w[Word.INSNS] + native.LOOK_EVERY if look else _NEVER
+        first = w[Word.INSNS] + native.LOOK_EVERY if look else NEVER
         self._fresh[Word.PAUSE] = max(min(first, w[Word.LIMIT]), 1)
 
     def enter(self, single: bool = False) -> int:
@@ -404,7 +404,7 @@ class Core:
         w = self.w
         for slot in range(native.WATCH_SLOTS):
             at = Word.WATCH + 5 * slot
-            w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4] = _NEVER, 0, 0, 0, 0
+            w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4] = NEVER, 0, 0, 0, 0
         for slot, (bits, first, last, reads, page) in enumerate(ranges):
             at = Word.WATCH + 5 * slot
             w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4] = first, last, reads, page, bits

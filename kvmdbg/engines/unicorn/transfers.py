@@ -21,6 +21,7 @@ from ...x86 import debugreg
 from ...x86.opcode import IN_OUT, INS_OUTS, Opcode
 from ...x86.registers import MASK32, RFLAGS
 from . import library
+from .core import NEVER
 from .native import Why, Word
 from .state import EFLAGS, HF_CS64, HF_SS32, HFLAGS, RIP, RSP, SS_BASE
 
@@ -150,12 +151,17 @@ def _wait(vcpu: Vcpu, transfer: Transfer) -> Exit:
 
 
 def _enter_alone(vcpu: Vcpu) -> int:
-    """Run the instruction at CS:RIP under a TF that is not the guest's. Returns the uc_err."""
+    """Run the instruction at CS:RIP under a TF that is not the guest's. Returns the uc_err.
+
+    No budget stands against it: an access that was told is finished, whatever is left.
+    """
     state, core = vcpu.state, vcpu.core
     guests = state.d[EFLAGS] & _TF
     state.d[EFLAGS] |= _TF
     core.pass_site()
+    limit, core.w[Word.LIMIT] = core.w[Word.LIMIT], NEVER
     error = vcpu.run(single=True)
+    core.w[Word.LIMIT] = limit
     if not guests:
         state.d[EFLAGS] &= ~_TF
     return error
