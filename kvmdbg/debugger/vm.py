@@ -14,12 +14,14 @@ from ..engines import Engine, open_engine
 from ..errors import BadInput, UnknownName, VmClosed
 from ..exits import Exit
 from ..history.timeline import Timeline
+from ..irqchip import Irqchip
 from ..machine.layout import gate
 from ..machine.ports import PortBus, TextConsole
 from ..program import Program
 from ..program.load import LoadImage, plan
 from ..x86.decode import Instruction
 from ..x86.registers import MASK64, CpuMode, DebugRegs, Regs, Sregs
+from . import exporting
 from .booting import boot, check_mode, check_ram, table_base, table_mode
 from .breakpoints import Breakpoint, BreakpointTable
 from .commands import Commands
@@ -284,6 +286,29 @@ class Vm:
         self._check()
         return self._commands.why(self.last_exit)
 
+    # Interrupts
+
+    def create_irqchip(self) -> None:
+        """KVM_CREATE_IRQCHIP and KVM_CREATE_PIT2; it stays. IoctlError EEXIST the second time."""
+        self._check()
+        self._engine.create_irqchip()
+
+    def irq_line(self, line: int, level: bool) -> None:
+        """KVM_IRQ_LINE on ISA line 0..15. IoctlError ENXIO without an irqchip, EINVAL outside."""
+        self._check()
+        self._engine.irq_line(line, level)
+
+    @property
+    def irqchip(self) -> Irqchip | None:
+        """The irqchip as of :attr:`now`; None where there is none, or where it cannot be seen."""
+        self._check()
+        return self._engine.irqchip
+
+    @property
+    def now(self) -> int:
+        """Ticks of virtual time: instructions, and what HLT has slept; -1 without a clock."""
+        return self._engine.now
+
     # Breakpoints
 
     def bp(
@@ -374,6 +399,16 @@ class Vm:
         self._check()
         start = self._guest.pc() if at is None else self._guest.address(at)
         return self._guest.disassemble(start, count, syntax)
+
+    def export_c(self, exits: int = 16) -> str:
+        """A C program against linux/kvm.h that runs this guest and compares its next ``exits``.
+
+        A copy of the guest foresees them (1 to 10,000), with the debug setting that was given last.
+        Raises BadInput for an irqchip, or more than 4 MiB of RAM that are not zero.
+        """
+        self._check()
+        here = self._guest, self._table, self.debug(), self._console
+        return exporting.export_c(*here, exits, self._profile)
 
     def set_gate(
         self,

@@ -5,14 +5,21 @@ Looks at the VM and changes nothing. Must not know: how a line was parsed, or IP
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from itertools import takewhile
 
+from ..debugger.comparing import STEPS, compare_vm
 from ..debugger.stop import Stop
 from ..debugger.vm import Vm
+from ..engines import ENGINES
+from ..engines.probe import probe_engine
 from ..errors import BadInput
 from ..program import Program
-from ..views import cpu, figures, longstop, story
+from ..views import comparison, cpu, figures, longstop, story
 from ..views import debugregs as dr
+from ..views import doctor as findings
+from ..views import irqchip as chips
 from ..views.tables import Card, Cell, Column, Table, count, head, line
 from ..x86.decode import Instruction
 from ..x86.paging import NonCanonical, PageFault, translate
@@ -171,6 +178,14 @@ def debugregs(vm: Vm) -> Shown:
     )
 
 
+def irqchip(vm: Vm) -> Shown:
+    """The interrupt controllers; without them one line that says how to make them."""
+    chip = vm.irqchip
+    if chip is None:
+        return sentences(None, ["no irqchip to show; %vm new --irqchip, or vm.create_irqchip()"])
+    return shown(chip, [chips.lapic(chip, vm.now), chips.pics(chip), chips.pit(chip, vm.now)])
+
+
 def timeline(vm: Vm, last: int) -> Shown:
     """Every exit so far as a picture, the last ones as rows."""
     exits = vm.timeline
@@ -192,6 +207,23 @@ def symbols(vm: Vm) -> Shown:
     return shown(dict(vm.symbols), [Card(count(len(rows), "label"), "", (table,))])
 
 
+def doctor(names: Sequence[str], *, fresh: bool, as_json: bool) -> Shown:
+    """What each engine really does on this host; all engines if none is named."""
+    reports = [probe_engine(name, fresh=fresh) for name in names or ENGINES]
+    value = reports[0] if names else reports
+    if as_json:
+        found = {"engines": [report.as_json() for report in reports]}
+        return sentences(value, [json.dumps(found, indent=2)])
+    return shown(value, map(findings.doctor, reports))
+
+
+def compare(vm: Vm, sides: tuple[str, ...], steps: int | None, by: str | None) -> Shown:
+    """The guest on two engines in lock-step."""
+    a, b = (*sides, None, None)[:2]
+    found = compare_vm(vm, a, b, steps or STEPS, by or "instruction")
+    return shown(found, [comparison.comparison(found, labels_of(vm.symbols))])
+
+
 def info(vm: Vm) -> Shown:
     """What machine this is, and what it has done."""
     facts = {
@@ -200,6 +232,7 @@ def info(vm: Vm) -> Shown:
         "made for": f"{mode_of(vm)} mode",
         "now in": cpu.mode_words(vm.mode),
         "RAM": memory_size(vm),
+        "irqchip": "" if vm.irqchip is None else "local APIC, 8259 pair, 8254 (%vm irqchip)",
         "program": "none" if vm.program is None else repr(vm.program).strip("<>"),
         "stands": standing(vm),
         "executed": count(vm.vcpu.clock, "instruction") if vm.vcpu.clock >= 0 else "",

@@ -15,6 +15,8 @@ from .arguments import Command, Option
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
 SYNTAXES = ("intel", "att")
+LEVELS = ("up", "down", "pulse")
+EXPORTS = ("c",)
 
 ACCESSES = ("x", "w", "rw")
 DEBUG_FLAGS = tuple(str(flag.name).lower() for flag in GuestDbg)
@@ -115,9 +117,11 @@ _VM = (
             *(_MODE, _RAM),
             Option("--engine", "NAME", "auto, unicorn or kvm", ("auto", *ENGINES)),
             Option("--profile", "NAME", "whose rules unicorn follows", tuple(PROFILES)),
+            Option("--irqchip", "", "with interrupt controllers in the engine, as KVM makes them"),
         ),
         examples=(
             ("%vm new --mode real --ram 1M", "a small real-mode machine"),
+            ("%vm new --irqchip", "with local APIC, two 8259 and 8254"),
             ("%vm new --profile svm", "guest debugging as on AMD's processors"),
         ),
     ),
@@ -187,6 +191,31 @@ _VM = (
         examples=(("%vm dr", ""),),
     ),
     Command(
+        "%vm irqchip",
+        "",
+        "The interrupt controllers: local APIC, the two 8259, the 8254.",
+        details=(
+            "What waits (IRR), what is in service (ISR), who is masked, and what the timers do.\n"
+            "They exist after %vm new --irqchip or vm.create_irqchip(). HLT then sleeps until an\n"
+            "interrupt comes. One instruction is one tick of all timers: 1 ns, 1 cycle of the TSC."
+        ),
+        examples=(("%vm irqchip", ""),),
+    ),
+    Command(
+        "%vm irq",
+        "LINE [up|down|pulse]",
+        "Drive an interrupt line of the 8259 (KVM_IRQ_LINE); pulse if not said.",
+        words=(1, 2),
+        takes=("line", "level"),
+        details=(
+            "LINE is 0 to 15, as a PC has them: 1 keyboard, 4 COM1, 8 clock, 14 disk.\n"
+            "up      high, until it is taken down\n"
+            "down    low\n"
+            "pulse   up and down again: one interrupt, if the line is edge-triggered"
+        ),
+        examples=(("%vm new --irqchip\n%vm irq 1", "a key was pressed"),),
+    ),
+    Command(
         "%vm timeline",
         "[N]",
         "Every exit of the guest to its host; the last N rows as a table (20).",
@@ -247,6 +276,24 @@ _VM = (
         examples=(("%vm raw", ""),),
     ),
     Command(
+        "%vm export",
+        "KIND [FILE] [--exits N]",
+        "The guest and its next exits as a program; without FILE: show it.",
+        options=(Option("--exits", "N", "how many exits are foreseen (16)"),),
+        words=(1, 2),
+        takes=("export", "nothing"),
+        details=(
+            "KIND    c: a C program against linux/kvm.h, without anything of ours; it compares\n"
+            "        each exit of the real KVM with the one that a copy of the guest has foreseen\n"
+            "The debug setting is the last one: of %vm debug, %step or %vm run. The guest stays\n"
+            "as it is. The forecast ends at HLT, at a triple fault, or where no exit comes."
+        ),
+        examples=(
+            ("%vm export c", "look at it"),
+            ("%vm export c guest.c --exits 4", "then: gcc -o guest guest.c && ./guest"),
+        ),
+    ),
+    Command(
         "%vm why",
         "",
         "How the last exception, double or triple fault came about, with the evidence.",
@@ -285,6 +332,47 @@ _VM = (
         examples=(("%vm reset", ""),),
     ),
     Command("%vm info", "", "The machine: engine, mode, memory.", examples=(("%vm info", ""),)),
+    Command(
+        "%vm doctor",
+        "[ENGINE] [options]",
+        "What the engines really do on this host, behaviour by behaviour.",
+        options=(
+            Option("--fresh", "", "probe anew, not as found earlier in this boot"),
+            Option("--json", "", "the findings as JSON"),
+        ),
+        words=(0, 1),
+        takes=("engine",),
+        details=(
+            "Runs a tiny guest for each behaviour (stepping, INT3, debug registers, injection,\n"
+            "interrupts, ...) in each mode, and compares what comes with the reference profile\n"
+            "and with what KVM's capability bits claim. ENGINE is unicorn or kvm (both).\n"
+            "A second or two, once per boot. The VM at hand is left alone. In a terminal: kvmdbg\n"
+            "doctor. The line gives back the Report, or a list of them."
+        ),
+        examples=(("%vm doctor", "every engine"), ("%vm doctor unicorn", "one of them")),
+    ),
+    Command(
+        "%vm compare",
+        "[ENGINE[:PROFILE] [ENGINE[:PROFILE]]] [--steps N] [--by instruction|exit]",
+        "Run the guest on two engines in lock-step; show where they part.",
+        options=(
+            Option("--steps", "N", "compare at most N steps, as 5000 or 1M (100k)"),
+            Option("--by", "UNIT", "instruction (the default) or exit", ("instruction", "exit")),
+        ),
+        words=(0, 2),
+        takes=("side",),
+        details=(
+            "Both begin where the guest stands, each with a copy of RAM, registers and debug\n"
+            "registers; the VM itself is left alone. With one name the VM's own engine is the\n"
+            "other side, without a name kvm. Flags that an instruction leaves undefined are not\n"
+            "compared until one defines them. By exit: with what %vm debug has set last.\n"
+            "The line gives back the Comparison: c.divergence.registers, .memory, .reason, ..."
+        ),
+        examples=(
+            ("%vm compare unicorn unicorn:svm", "what differs on AMD's processors"),
+            ("%vm compare unicorn:vmx --steps 1k --by exit", "exits of this VM and of vmx"),
+        ),
+    ),
     Command("%vm close", "", "End the VM and free its memory.", examples=(("%vm close", ""),)),
     Command(
         "%vm help",

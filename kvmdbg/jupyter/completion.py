@@ -18,6 +18,8 @@ from IPython.core.completer import (
     context_matcher,
 )
 
+from ..debugger.sides import SIDES
+from ..engines import ENGINES
 from ..x86.registers import Regs
 from .arguments import Command
 from .assignments import PARTS
@@ -27,7 +29,9 @@ from .commands import (
     BP,
     BP_ACTIONS,
     DEBUG_FLAGS,
+    EXPORTS,
     FLAGS,
+    LEVELS,
     STEP_WAYS,
     TOPICS,
     VM,
@@ -182,6 +186,11 @@ _KINDS: dict[str, Callable[[Known, str], list[str]]] = {
     "label": _labels,
     "place": _places,
     "setting": _debug_words,
+    "line": lambda known, last: [str(n) for n in range(16)],
+    "level": lambda known, last: list(LEVELS),
+    "export": lambda known, last: list(EXPORTS),
+    "engine": lambda known, last: list(ENGINES),
+    "side": lambda known, last: list(SIDES),
     "variable": lambda known, last: list(known.variables),
     "topic": lambda known, last: list(TOPICS),
     "number": lambda known, last: [],

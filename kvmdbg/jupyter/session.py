@@ -52,12 +52,13 @@ class Session:
         ram: int | None,
         engine: str | None = None,
         profile: str | None = None,
+        irqchip: bool = False,
     ) -> list[str]:
         """Replace the VM by a new, empty one; sentences that say what happened to whom.
 
-        What is not said is as in the old VM.
+        What is not said is as in the old VM; but it has an irqchip only if that is said.
         """
-        return self._replace(self._make(mode or self.mode, ram, engine, profile))
+        return self._replace(self._make(mode or self.mode, ram, engine, profile, irqchip))
 
     def load(self, program: Program, ram: int | None) -> list[str]:
         """Load an assembled program, into a new VM if mode or RAM size demand it.
@@ -68,7 +69,7 @@ class Session:
         if vm is not None and mode_of(vm) == program.mode and ram in (None, self.ram):
             vm.load(program)
             return []
-        new = self._make(program.mode, ram)
+        new = self._make(program.mode, ram, irqchip=vm is not None and vm.irqchip is not None)
         try:
             new.load(program)
         except BaseException:
@@ -82,15 +83,18 @@ class Session:
         ram: int | None,
         engine: str | None = None,
         profile: str | None = None,
+        irqchip: bool = False,
     ) -> Vm:
         same, rules = ("auto", None) if self.vm is None else (self.vm.engine_name, self.vm.profile)
         if engine is not None and engine != same:
             rules = None
-        return Vm(engine or same, mode, ram or self.ram, profile or rules)
+        new = Vm(engine or same, mode, ram or self.ram, profile or rules)
+        return _with_irqchip(new) if irqchip else new
 
     def _replace(self, new: Vm) -> list[str]:
         old = self.vm
-        notes = [f"new VM: {mode_of(new)} mode, {memory_size(new)} RAM"]
+        chips = ", irqchip" if new.irqchip is not None else ""
+        notes = [f"new VM: {mode_of(new)} mode, {memory_size(new)} RAM{chips}"]
         if old is not None:
             notes += _farewell(old)
         self._own = new
@@ -141,6 +145,16 @@ def memory_size(vm: Vm) -> str:
     """Guest RAM for people: ``16 MiB``."""
     size = len(vm.vcpu.ram)
     return f"{size >> 20} MiB" if size % 2**20 == 0 else f"{size >> 10} KiB"
+
+
+def _with_irqchip(new: Vm) -> Vm:
+    """The VM with its irqchip made; an engine that cannot make one leaves no VM behind."""
+    try:
+        new.create_irqchip()
+    except BaseException:
+        new.close()
+        raise
+    return new
 
 
 def _farewell(old: Vm) -> list[str]:

@@ -13,10 +13,10 @@ from ..debugger.explain import Explanation
 from ..debugger.stop import Stop
 from ..errors import BadInput
 from ..program import Program
-from . import cards, help, ioctl_commands
+from . import cards, exports, help, ioctl_commands
 from .arguments import Arguments, number, parse, positive, seconds, size, unknown
 from .assignments import change
-from .commands import VM, VM_ALIASES
+from .commands import LEVELS, VM, VM_ALIASES
 from .display import Shown, sentences
 from .session import Session
 
@@ -43,6 +43,7 @@ def _new(session: Session, args: Arguments) -> Shown:
         args.value("--ram", size),
         args.value("--engine", str),
         args.value("--profile", str),
+        args.has("--irqchip"),
     )
     return sentences(session.vm, [*notes, "empty; next: a %%asm cell or %vm load"])
 
@@ -109,6 +110,21 @@ def _dr(session: Session, _: Arguments) -> Shown:
     return cards.debugregs(session.require_vm())
 
 
+def _irqchip(session: Session, _: Arguments) -> Shown:
+    return cards.irqchip(session.require_vm())
+
+
+def _irq(session: Session, args: Arguments) -> Shown:
+    """A line that the host drives, as a device would."""
+    vm = session.require_vm()
+    line, way = number(args.words[0]), args.word(1, str) or "pulse"
+    if way not in LEVELS:
+        raise unknown("level", way, LEVELS)
+    for level in {"up": (True,), "down": (False,)}.get(way, (True, False)):
+        vm.irq_line(line, level)
+    return sentences(vm, [f"IRQ {line}: {way}; more: %vm irqchip"])
+
+
 def _timeline(session: Session, args: Arguments) -> Shown:
     return cards.timeline(session.require_vm(), args.word(0, positive) or 20)
 
@@ -132,6 +148,10 @@ def _exit(session: Session, args: Arguments) -> Shown:
 
 def _raw(session: Session, _: Arguments) -> Shown:
     return ioctl_commands.raw(session.require_vm())
+
+
+def _export(session: Session, args: Arguments) -> Shown:
+    return exports.export(session.require_vm(), args)
 
 
 def _why(session: Session, _: Arguments) -> Explanation:
@@ -164,6 +184,19 @@ def _info(session: Session, _: Arguments) -> Shown:
     return cards.info(session.require_vm())
 
 
+def _doctor(_: Session, args: Arguments) -> Shown:
+    return cards.doctor(args.words, fresh=args.has("--fresh"), as_json=args.has("--json"))
+
+
+def _compare(session: Session, args: Arguments) -> Shown:
+    return cards.compare(
+        session.require_vm(),
+        args.words,
+        args.value("--steps", positive),
+        args.value("--by", str),
+    )
+
+
 def _close(session: Session, _: Arguments) -> Shown:
     session.require_vm().close()
     return sentences(None, ["the VM is closed"])
@@ -182,17 +215,22 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "set": _set,
     "dis": _dis,
     "dr": _dr,
+    "irqchip": _irqchip,
+    "irq": _irq,
     "timeline": _timeline,
     "stop": _stop,
     "debug": _debug,
     "exit": _exit,
     "raw": _raw,
+    "export": _export,
     "why": _why,
     "symbols": _symbols,
     "console": _console,
     "gate": _gate,
     "reset": _reset,
     "info": _info,
+    "doctor": _doctor,
+    "compare": _compare,
     "close": _close,
     "help": _help,
 }
