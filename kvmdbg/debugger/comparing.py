@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
 
-from ..engines import Engine
+from ..engines import Engine, open_engine
 from ..engines.interrupts import held_sigint
-from ..errors import BadInput
+from ..errors import BadInput, EngineUnavailable
 from ..uapi import GuestDbg
 from ..x86.registers import DebugRegs, Regs, Sregs
 from .by_exit import ByExit
@@ -28,6 +28,7 @@ STEPS: Final = 100_000
 """How many instructions or exits are compared if nobody says."""
 
 WAYS: Final = ("instruction", "exit")
+_SMALLEST: Final = 0x10000  # bytes of RAM, to see whether an engine opens
 _INJECT: Final = int(GuestDbg.INJECT_DB | GuestDbg.INJECT_BP)
 
 Open = Callable[[str, int], Engine]
@@ -65,12 +66,22 @@ def compare_vm(
 ) -> Comparison:
     """Compare from where ``vm`` stands. With one name the VM's own engine is the other side.
 
-    Without a name: the VM's own engine with ``kvm``, or ``unicorn`` where that is the VM's own.
+    Without a name: the VM's own engine with ``kvm``, or with the rules of KVM's emulator
+    (``unicorn:emu618``) where there is none; ``unicorn`` where ``kvm`` is the VM's own.
     """
     own = own_side(vm)
     if b is None:
-        a, b = own, a or ("unicorn" if own == "kvm" else "kvm")
+        a, b = own, a or ("unicorn" if own == "kvm" else _kernels_side())
     return compare(start_of(vm), a or own, b, steps, by)
+
+
+def _kernels_side() -> str:
+    """``kvm`` where it runs, else what comes nearest to it."""
+    try:
+        open_engine("kvm", _SMALLEST).close()
+    except EngineUnavailable:
+        return "unicorn:emu618"
+    return "kvm"
 
 
 def compare(

@@ -7,8 +7,9 @@ Where things lie, in every mode (addresses are physical, linear and offset at on
 0x0500 - 0x057F     GDT (``GDT``)
 0x0600 - 0x0667     TSS (``TSS``): stack for CPL 0 at 0x7800, IST1 (long mode) at 0x8000
 0x1000 - 0x1FFF     IDT (``IDT``): 256 gates, none present
-0x2000 - 0x4FFF     long mode: PML4 (``PML4``), PDPT (``PDPT``), PD of the first GiB (``PD``)
-0x5000 - 0x6FFF     the program's stack, growing down from ``STACK`` = 0x7000
+0x2000 - 0x5FFF     long mode: PML4 (``PML4``), PDPT (``PDPT``), PDs of the first GiB (``PD``) and
+                    of the last below 4 GiB, where devices are (``DEVICE_PD``)
+0x6000 - 0x6FFF     the program's stack, growing down from ``STACK`` = 0x7000
 0x7000 - 0x77FF     the stack that an entry from CPL 3 gets, growing down from 0x7800
 0x7800 - 0x7FFF     the stack of IST1, growing down from 0x8000
 0x8000 -            the program (``ORIGIN``)
@@ -18,8 +19,9 @@ GDT selectors are the same in protected and long mode, in the order that SYSCALL
 SYSENTER/SYSEXIT want: see :class:`Selector`.
 
 Long mode maps the first 4 GiB one to one, so that MMIO at 0xD0000000 or 0xFEE00000 can be reached:
-2 MiB pages for the first GiB, 1 GiB pages (CPUID: PDPE1GB) for the other three. All pages are
-writable and accessible at CPL 3, so that user-mode demonstrations need no page-table work.
+2 MiB pages for the first and the last GiB, 1 GiB pages (CPUID: PDPE1GB, which not every host has)
+for the two between. All pages are writable and accessible at CPL 3, so that user-mode
+demonstrations need no page-table work.
 Protected mode runs without paging. No gate is present: an exception without a handler ends in a
 triple fault, as on a real machine.
 
@@ -47,7 +49,7 @@ STACK = 0x7000
 GDT = 0x500
 TSS = 0x600
 IDT = 0x1000
-PML4, PDPT, PD = 0x2000, 0x3000, 0x4000
+PML4, PDPT, PD, DEVICE_PD = 0x2000, 0x3000, 0x4000, 0x5000
 KERNEL_STACK = 0x7800
 IST1_STACK = 0x8000
 TSS_LIMIT = 0x67
@@ -254,13 +256,18 @@ def _tss(long: bool) -> bytes:
 def _page_tables() -> tuple[tuple[int, bytes], ...]:
     """4 GiB, one to one; every entry present, writable, user, accessed and, if a page, dirty."""
     table, large = 0x27, 0xE7
-    pdpt = [PD | table] + [i * _GIB | large for i in range(1, 4)]
-    pd = [i * _MIB2 | large for i in range(512)]
+    pdpt = [PD | table, _GIB | large, 2 * _GIB | large, DEVICE_PD | table]
+    pages = [page | large for page in range(0, 4 * _GIB, _MIB2)]
     return (
-        (PML4, (PDPT | table).to_bytes(8, "little")),
-        (PDPT, b"".join(entry.to_bytes(8, "little") for entry in pdpt)),
-        (PD, b"".join(entry.to_bytes(8, "little") for entry in pd)),
+        (PML4, _entries([PDPT | table])),
+        (PDPT, _entries(pdpt)),
+        (PD, _entries(pages[:512])),
+        (DEVICE_PD, _entries(pages[-512:])),
     )
+
+
+def _entries(values: list[int]) -> bytes:
+    return b"".join(value.to_bytes(8, "little") for value in values)
 
 
 def _flat_sregs(long: bool) -> Sregs:

@@ -15,7 +15,7 @@ from typing import get_args
 import pytest
 
 from kvmdbg.errors import IoctlError
-from kvmdbg.exits import DebugExit, Exit, IoExit, ShutdownExit
+from kvmdbg.exits import DebugExit, Exit, HltExit, IoExit, ShutdownExit
 from kvmdbg.machine.layout import GDT, TSS, Selector
 from kvmdbg.x86.registers import DescriptorTable, Segment, Sregs
 from tests.guests.bench import B, Bench, E, H
@@ -129,3 +129,28 @@ def test_a_guest_gets_no_amd_virtualization_by_efer() -> None:
         with suppress(IoctlError):
             b.vcpu.set_sregs(sregs._replace(efer=sregs.efer | SVME))
         assert b.run() == ShutdownExit()  # #UD without a handler
+
+
+def test_the_base_of_64_bit_code_counts_for_nothing() -> None:
+    with Bench("out 0x80, al\nnop\nhlt") as b:
+        sregs = b.vcpu.get_sregs()
+        b.vcpu.set_sregs(sregs._replace(cs=sregs.cs._replace(base=3)))
+        assert b.run() == IoExit("out", 0x80, 1, b"\0")
+        assert b.run() == HltExit()
+
+
+def test_a_far_jump_to_64_bit_code_with_a_base_comes_to_an_exit() -> None:
+    text = """
+            mov dword ptr [0x9000], offset over
+            mov word ptr [0x9004], 0x58
+            jmp fword ptr [0x9000]
+    over:   out 0x80, al
+            nop
+            hlt
+    """
+    with Bench(text) as b:
+        code = 0x00AF9A000003FFFF  # as the default guest's, with a base of 3
+        b.vcpu.write_memory(SPARE, code.to_bytes(8, "little"))
+        sregs = b.vcpu.get_sregs()
+        b.vcpu.set_sregs(sregs._replace(gdt=DescriptorTable(GDT, 0xFF)))
+        assert isinstance(b.run(), get_args(Exit))

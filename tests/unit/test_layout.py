@@ -199,7 +199,7 @@ def test_nothing_of_the_layout_overlaps_or_reaches_the_stack_or_the_program(mode
     spans = sorted((address, address + len(data)) for address, data in image.memory)
     ends = [0, *(end for _, end in spans)]
     assert all(end <= start for end, (start, _) in zip(ends, spans, strict=False))
-    assert ends[-1] <= 0x5000
+    assert ends[-1] <= 0x6000
 
 
 def test_real_mode_reaches_an_entry_above_64_kib_through_cs() -> None:

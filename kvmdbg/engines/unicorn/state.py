@@ -133,9 +133,7 @@ class CpuState:
 
     def linear_pc(self) -> int:
         """Linear address of CS:RIP."""
-        if self.d[HFLAGS] & HF_CS64:
-            return self.q[RIP]
-        return self.q[RIP] + self.q[CS_BASE] & MASK32
+        return self.cut(self.q[RIP] + self.q[CS_BASE] & MASK64)
 
     def cut(self, linear: int) -> int:
         """A linear address, which has 32 bits outside 64-bit mode."""
@@ -143,8 +141,6 @@ class CpuState:
 
     def hook_pc(self) -> int:
         """CS:RIP as Unicorn's hooks are told it: a sum beyond 4 GiB is not cut."""
-        if self.d[HFLAGS] & HF_CS64:
-            return self.q[RIP]
         return self.q[RIP] + self.q[CS_BASE] & MASK64
 
     def bits(self) -> int:
@@ -188,9 +184,14 @@ class CpuState:
         )
 
     def set_sregs(self, sregs: Sregs) -> None:
-        """Write them and what the engine derives from them; translations of addresses go."""
+        """Write them and what the engine derives from them; translations of addresses go.
+
+        The base of a 64-bit code segment is kept as 0.
+        """
         for i, name in enumerate(_ORDER):
             segment: Segment = getattr(sregs, name)
+            if name == "cs":
+                segment = _counted(segment, sregs)
             self._put_segment(
                 _FIRST_SEGMENT + 24 * i, segment, 0 if segment.unusable else segment.access
             )
@@ -212,9 +213,14 @@ class CpuState:
 
     def enter_handler(self, sregs: Sregs) -> None:
         """Take over what entering a handler changes: CS, SS and the privilege level."""
-        for offset, segment in ((_CS, sregs.cs), (_SS, sregs.ss)):
+        for offset, segment in ((_CS, _counted(sregs.cs, sregs)), (_SS, sregs.ss)):
             self._put_segment(offset, segment, segment.access)
         self.d[HFLAGS] = hidden_flags(sregs, self.d[HFLAGS]) & ~HF_INHIBIT_IRQ
+
+
+def _counted(cs: Segment, sregs: Sregs) -> Segment:
+    """CS as it counts: 64-bit code has no base (SDM vol. 1, 3.4.2.1), but Unicorn would add it."""
+    return cs._replace(base=0) if cs.base and sregs.mode is CpuMode.LONG else cs
 
 
 @lru_cache(maxsize=64)
