@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from ..engines import Capability
-from ..errors import AddressError
+from ..errors import AddressError, EngineError
 from ..exits import DebugExit, ExceptionExit, Exit, IntrExit, IoExit, MmioExit
 from ..history.timeline import Timeline
 from ..machine.ports import PortBus
@@ -274,8 +274,17 @@ class Entrance:
             return self.complete(self.enter(self.stepping(), debugreg), start)
 
     def stepping(self) -> int:
-        """The control word for one step."""
+        """The control word for one step. EngineError where the host would not get its stop."""
+        if Capability.SINGLESTEP not in self.engine.capabilities:
+            raise EngineError(self._no_step())
         return self.running() | ENABLE | SINGLESTEP
+
+    def _no_step(self) -> str:
+        sregs = self.engine.get_sregs()
+        return (
+            f"this host's {self.engine.name.upper()} cannot single-step "
+            f'{sregs.mode.bits}-bit code at CPL {sregs.cpl}; use engine="unicorn"'
+        )
 
     def complete(self, exit: Exit, start: int) -> Exit:
         """Answer a step's port and MMIO accesses until the instruction at ``start`` is done."""

@@ -8,7 +8,7 @@ that raises. Must not know: breakpoints as a user sees them, notebooks, pictures
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import Protocol
 
@@ -147,25 +147,34 @@ def emulated(engine: Engine) -> frozenset[Capability]:
     return getattr(engine, "emulated", frozenset())
 
 
+Factory = Callable[[int], Engine]
+"""Opens one engine with so many bytes of zeroed guest RAM; the caller closes it."""
+
 ENGINES = ("unicorn", "kvm")
 """Names for ``open_engine``; ``"auto"`` means the embedded engine."""
 
 
-def open_engine(name: str, ram: int, profile: str | None = None) -> Engine:
+def open_engine(engine: str | Factory, ram: int, profile: str | None = None) -> Engine:
     """Open an engine with ``ram`` bytes of zeroed guest RAM (a multiple of 4096).
 
-    ``profile`` names whose rules the embedded engine follows (profiles.py; ``reference`` if None).
-    Raises UnknownName for a name that is none of ``auto``, ``unicorn``, ``kvm``, or for an unknown
-    profile, EngineUnavailable where it cannot run, and BadInput for a profile with ``kvm``.
+    ``engine`` is a name, or a function of one's own that opens one; docs/engine-contract.md says
+    what it has to do, and ``kvmdbg.testing.check_engine`` asks whether it does. ``profile`` names
+    whose rules the embedded engine follows (profiles.py; ``reference`` if None). Raises UnknownName
+    for a name that is none of ``auto``, ``unicorn``, ``kvm``, or for an unknown profile,
+    EngineUnavailable where it cannot run, and BadInput for a profile with another engine.
     """
-    if name in ("auto", "unicorn"):
+    if callable(engine):
+        if profile is not None:
+            raise BadInput('an engine of one\'s own has its own rules; a profile is for "unicorn"')
+        return engine(ram)
+    if engine in ("auto", "unicorn"):
         from .unicorn import UnicornEngine
 
         return UnicornEngine(ram, find_profile(profile or "reference"))
-    if name == "kvm":
+    if engine == "kvm":
         if profile is not None:
             raise BadInput('engine "kvm" follows this host\'s kernel; a profile is for "unicorn"')
         from .kvm import open_kvm
 
         return open_kvm(ram)
-    raise UnknownName(f'unknown engine "{name}"; choose auto, {", ".join(ENGINES)}')
+    raise UnknownName(f'unknown engine "{engine}"; choose auto, {", ".join(ENGINES)}')

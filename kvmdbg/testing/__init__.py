@@ -7,7 +7,8 @@ asking (the loop, with a time limit per check). docs/engine-contract.md lists al
 
 from __future__ import annotations
 
-from .asking import CHAPTERS, Factory, check_engine, every_check
+from ..engines import Factory
+from .asking import CHAPTERS, check_engine, every_check
 from .contract import Check, ContractBroken, ContractReport, Outcome, Result
 
 __all__ = [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Final
 
-from ..engines import Capability, Engine
+from ..engines import Capability, Factory
 from ..errors import UnknownName
 from ..machine.layout import MODES
 from . import clock, debugging, interrupts, life, memory, registers, running, snapshots
@@ -27,9 +27,6 @@ from .contract import (
     Result,
     describe,
 )
-
-Factory = Callable[[int], Engine]
-"""Opens one engine with so many bytes of zeroed guest RAM; the caller closes it."""
 
 CHAPTERS: Final[tuple[Chapter, ...]] = (
     memory.CHAPTER,

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import errno
-from typing import NoReturn
 
 import pytest
 
 from kvmdbg import guestdebug as gd
 from kvmdbg import uapi
 from kvmdbg.errors import IoctlError
-from kvmdbg.exits import DebugExit, HltExit
+from kvmdbg.exits import DebugExit, HltExit, InternalErrorExit
 from kvmdbg.guestdebug import DebugState
 from kvmdbg.machine.layout import reset_state
 from kvmdbg.uapi import Cap, Ioctl
-from kvmdbg.x86.registers import DebugRegs
+from kvmdbg.x86.registers import CpuMode, DebugRegs
+from tests.conformance.kvm_host import RawKvm
 from tests.conformance.rows import row
+from tests.guests.apic import FACES, INIT, Apic, name_of, run_to
 from tests.guests.bench import BS, MODES, B, Bench, E, H, S
 
 UNKNOWN = [4, 8, 0x100, 0x200000, 0x80000000]
 GARBAGE = 0xDEAD_BEEF_DEAD_BEEF
 TWO_NOPS = "nop\nhere: nop\nhlt"
+
+
+def refusal(fd: int, request: int, argument: int | bytes) -> int | None:
+    """The errno that the kernel refuses an ioctl with."""
+    from fcntl import ioctl
+
+    try:
+        ioctl(fd, request, argument)
+    except OSError as error:
+        return error.errno
+    return None
 
 
 @row(191)
@@ -61,9 +73,9 @@ def test_the_mask_that_capability_195_answers_with_is_every_control_bit() -> Non
 
 
 @row(192)
-@pytest.mark.skip(reason="needs KVM_CHECK_EXTENSION(195) on /dev/kvm: not there yet")
-def test_check_extension_195_answers_with_the_mask() -> NoReturn:
-    raise NotImplementedError
+def test_check_extension_195_answers_with_the_mask(raw_kvm: RawKvm) -> None:
+    mask = raw_kvm.system.check_extension(Cap.SET_GUEST_DEBUG2)
+    assert mask == uapi.KVM_GUESTDBG_VALID_MASK
 
 
 @row(193)
@@ -72,9 +84,9 @@ def test_the_capabilities_of_guest_debugging_have_the_kernels_numbers() -> None:
 
 
 @row(193)
-@pytest.mark.skip(reason="needs KVM_CHECK_EXTENSION on /dev/kvm: not there yet")
-def test_check_extension_answers_1_for_23_50_and_51() -> NoReturn:
-    raise NotImplementedError
+@pytest.mark.parametrize("cap", [Cap.SET_GUEST_DEBUG, Cap.DEBUGREGS, Cap.X86_ROBUST_SINGLESTEP])
+def test_check_extension_answers_1_for_23_50_and_51(raw_kvm: RawKvm, cap: Cap) -> None:
+    assert raw_kvm.system.check_extension(cap) == 1
 
 
 @row(194)
@@ -88,9 +100,8 @@ def test_the_padding_of_the_structure_is_ignored() -> None:
 
 
 @row(195)
-@pytest.mark.skip(reason="needs the ioctl on /dev/kvm (EFAULT): not there yet")
-def test_a_null_pointer_is_efault() -> NoReturn:
-    raise NotImplementedError
+def test_a_null_pointer_is_efault(raw_kvm: RawKvm) -> None:
+    assert refusal(raw_kvm.vcpu, Ioctl.KVM_SET_GUEST_DEBUG, 0) == errno.EFAULT
 
 
 @row(196)
@@ -204,15 +215,13 @@ def test_the_number_with_a_size_of_8_is_no_ioctl_of_ours() -> None:
 
 
 @row(200)
-@pytest.mark.skip(reason="needs the ioctl on /dev/kvm (ENOTTY or EINVAL): not there yet")
-def test_the_number_with_a_size_of_8_is_refused() -> NoReturn:
-    raise NotImplementedError
+def test_the_number_with_a_size_of_8_is_refused(raw_kvm: RawKvm) -> None:
+    assert refusal(raw_kvm.vcpu, 0x4008AE9B, bytes(8)) in (errno.EINVAL, errno.ENOTTY)
 
 
 @row(201)
-@pytest.mark.skip(reason="needs the ioctl on a VM's file descriptor (ENOTTY): not there yet")
-def test_the_ioctl_on_a_vm_is_refused() -> NoReturn:
-    raise NotImplementedError
+def test_the_ioctl_on_a_vm_is_refused(raw_kvm: RawKvm) -> None:
+    assert refusal(raw_kvm.vm, Ioctl.KVM_SET_GUEST_DEBUG, bytes(72)) == errno.ENOTTY
 
 
 @row(202)
@@ -260,7 +269,79 @@ def test_after_a_reset_by_the_registers_stepping_goes_on_when_asked_for(mode: st
         assert b.run(E | S) == DebugExit(1, 0x20001, BS, 0x400)
 
 
+def init_guest(apic: Apic) -> Bench:
+    """A guest that stands in front of the write that sends INIT to itself.
+
+    After INIT it stands at F000:FFF0, the reset vector at 0xFFFFFFF0, where there is no RAM.
+    """
+    *before, send = f"{apic.enable()}\n{apic.self_ipi(INIT)}".splitlines()
+    b = apic.bench("\n".join([*before, f"send: {send}", "next: nop", "hlt"]))
+    b.vcpu.set_debugregs(DebugRegs((1, 2, 3, 4), 0xFFFF4FF0, 0x500))
+    run_to(b, "send")
+    return b
+
+
+faces = pytest.mark.parametrize("apic", FACES, ids=name_of)
+
+
 @row(203)
-@pytest.mark.skip(reason="needs INIT by a LAPIC: not there yet")
-def test_init_keeps_guest_debugging_and_resets_the_debug_registers() -> NoReturn:
-    raise NotImplementedError
+@faces
+def test_a_step_over_the_write_that_sends_init_stops_behind_it(apic: Apic) -> None:
+    with init_guest(apic) as b:
+        assert b.run(E | S) == DebugExit(1, b["next"], BS, 0x500)
+
+
+@row(203)
+@faces
+def test_after_init_the_guest_stands_at_the_reset_vector(apic: Apic) -> None:
+    with init_guest(apic) as b:
+        exit_ = b.run(0)
+        assert isinstance(exit_, InternalErrorExit)
+        sregs, regs = b.vcpu.get_sregs(), b.vcpu.get_regs()
+        assert (sregs.cs.selector, sregs.cs.base, regs.rip) == (0xF000, 0xFFFF0000, 0xFFF0)
+        assert (sregs.mode, regs.rflags) == (CpuMode.REAL, 2)
+
+
+@row(203)
+@faces
+def test_init_resets_the_guests_debug_registers(apic: Apic) -> None:
+    with init_guest(apic) as b:
+        b.run(E | S)
+        b.run(E | S)
+        assert b.vcpu.get_debugregs() == DebugRegs((0, 0, 0, 0), 0xFFFF0FF0, 0x400)
+
+
+@row(203)
+@faces
+def test_init_keeps_the_hosts_breakpoints(apic: Apic) -> None:
+    """One on the reset vector itself is met, although nothing can be fetched there."""
+    with init_guest(apic) as b:
+        b.sgd(E | H, dr7=0x402, dr0=0xFFFFFFF0)
+        assert b.vcpu.run() == DebugExit(1, 0xFFFFFFF0, B(0), 0x402)
+
+
+@row(203)
+@faces
+def test_init_keeps_single_stepping(apic: Apic) -> None:
+    """RFLAGS written back where KVM_SET_GUEST_DEBUG was called have TF again, without a new one."""
+    with init_guest(apic) as b:
+        assert b.run(E | S) == DebugExit(1, b["next"], BS, 0x500)
+        assert isinstance(b.vcpu.run(), InternalErrorExit)
+        sregs = b.vcpu.get_sregs()
+        b.vcpu.set_sregs(sregs._replace(cs=sregs.cs._replace(base=0, selector=0)))
+        b.vcpu.write_memory(b["send"], bytes([0x90, 0x90, 0xF4]))
+        b.set(rip=b["send"])
+        assert b.vcpu.run() == DebugExit(1, b["send"] + 1, BS, 0x400)
+
+
+@row(203)
+@faces
+def test_after_init_stepping_goes_on_when_asked_for(apic: Apic) -> None:
+    with init_guest(apic) as b:
+        b.run(E | S)
+        b.run(E | S)
+        b.vcpu.write_memory(0x20000, bytes([0x90, 0x90, 0xF4]))
+        sregs = b.vcpu.get_sregs()
+        cs = sregs.cs._replace(base=0x20000 - 0xFFF0)
+        b.vcpu.set_sregs(sregs._replace(cs=cs))
+        assert b.run(E | S) == DebugExit(1, 0x20001, BS, 0x400)

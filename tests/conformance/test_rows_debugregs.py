@@ -10,7 +10,9 @@ from kvmdbg import guestdebug as gd
 from kvmdbg.errors import IoctlError
 from kvmdbg.exits import DebugExit, HltExit
 from kvmdbg.guestdebug import DebugState
+from kvmdbg.uapi import Ioctl, kvm_debugregs
 from kvmdbg.x86.registers import DebugRegs
+from tests.conformance.kvm_host import RawKvm
 from tests.conformance.rows import row
 from tests.guests.bench import MODES, NONE, B, Bench, E, H, S
 
@@ -93,9 +95,15 @@ def test_a_refused_set_debugregs_is_einval_and_stores_nothing(registers: DebugRe
 
 
 @row(211)
-@pytest.mark.skip(reason="needs the reserved words of struct kvm_debugregs: not there yet")
-def test_reserved_words_are_ignored_and_read_as_zero() -> None:
-    """``DebugRegs`` has none, so that nobody can set them; a KVM engine will fill them with 0."""
+def test_reserved_words_are_ignored_and_read_as_zero(raw_kvm: RawKvm) -> None:
+    """``DebugRegs`` has none, so that nobody can set them."""
+    from fcntl import ioctl
+
+    given = kvm_debugregs(dr6=NONE, dr7=0x400, reserved=(~0,) * 9)
+    ioctl(raw_kvm.vcpu, Ioctl.KVM_SET_DEBUGREGS, given)
+    found = kvm_debugregs(reserved=(1,) * 9)
+    ioctl(raw_kvm.vcpu, Ioctl.KVM_GET_DEBUGREGS, found)
+    assert (found.dr6, found.dr7, list(found.reserved)) == (NONE, 0x400, [0] * 9)
 
 
 @row(212)

@@ -9,20 +9,18 @@ from __future__ import annotations
 import pytest
 
 from kvmdbg import guestdebug as gd
-from kvmdbg.exits import DebugExit, HltExit, ShutdownExit
+from kvmdbg.exits import DebugExit, HltExit, IntrExit, ShutdownExit
 from kvmdbg.guestdebug import DebugState
 from kvmdbg.machine.layout import PD
 from kvmdbg.x86.registers import CR0, CR4, RFLAGS, DescriptorTable, VcpuEvents
 from tests.conformance.rows import row
+from tests.guests.apic import FACES, IRET, NMI, Apic, name_of, run_to
 from tests.guests.bench import BS, MODES, NONE, B, Bench, E, H, K, S
 
-IRET = {"real": "iret", "protected": "iretd", "long": "iretq"}
 WIDTH = {"real": 2, "protected": 4, "long": 8}
 TOP = {"real": "mov bp, sp\n{} word ptr [bp{}], {}", "protected": "{} dword ptr [esp{}], {}"}
 TOP["long"] = "{} qword ptr [rsp{}], {}"
 TF, IF, RF = int(RFLAGS.TF), int(RFLAGS.IF), int(RFLAGS.RF)
-
-needs_lapic = pytest.mark.skip(reason="needs an in-kernel LAPIC: not there yet")
 
 
 def stop(pc: int) -> DebugExit:
@@ -186,22 +184,78 @@ def test_the_frame_of_a_stepped_int_n_holds_no_tf(mode: str) -> None:
 # -- interrupts ------------------------------------------------------------------------------------
 
 
+def waiting(apic: Apic) -> Bench:
+    """A guest with IF=1 and an IRQ in the LAPIC that it has not taken; it counts them in RDI."""
+    text = f"""
+               {apic.enable()}
+               {apic.self_ipi(0x40)}
+        start: nop
+        next:  nop
+               cli
+        asleep: hlt
+        irq:   inc edi
+               {apic.eoi()}
+               {IRET[apic.mode]}
+    """
+    b = apic.bench(text)
+    b.gate(0x40, "irq")
+    run_to(b, "start")
+    b.set(rflags=2 | IF)
+    return b
+
+
+faces = pytest.mark.parametrize("apic", FACES, ids=name_of)
+
+
 @row(182)
-@needs_lapic
-def test_a_step_with_an_irq_pending_in_the_lapic_runs_its_handler_free() -> None:
-    """As row 186, with the vector in the LAPIC's IRR."""
+@faces
+def test_a_step_with_an_irq_pending_in_the_lapic_runs_its_handler_free(apic: Apic) -> None:
+    with waiting(apic) as b:
+        assert (b.run(E | S), b.reg("rdi")) == (stop(b["next"]), 1)
 
 
 @row(183)
-@needs_lapic
-def test_blockirq_keeps_an_irq_in_the_lapic_over_a_step() -> None:
-    """As row 186, but the step ends behind its own instruction."""
+@faces
+def test_blockirq_keeps_an_irq_in_the_lapic_over_a_step(apic: Apic) -> None:
+    with waiting(apic) as b:
+        assert (b.run(E | S | K), b.reg("rdi")) == (stop(b["next"]), 0)
+        assert (b.run(0), b.reg("rdi")) == (HltExit(), 1)
 
 
 @row(184)
-@needs_lapic
-def test_blockirq_keeps_an_irq_in_the_lapic_without_singlestep_too() -> None:
-    """As row 187, with the vector in the LAPIC's IRR."""
+@faces
+def test_blockirq_keeps_an_irq_in_the_lapic_without_singlestep_too(apic: Apic) -> None:
+    with waiting(apic) as b:
+        assert (b.run(E | K), b.reg("rdi"), b.reg("rip")) == (HltExit(), 0, b["asleep"] + 1)
+
+
+@row(184)
+@faces
+def test_an_irq_that_blockirq_kept_is_delivered_when_it_is_dropped(apic: Apic) -> None:
+    with waiting(apic) as b:
+        b.sgd(E | K)
+        assert b.vcpu.run(max_instructions=1) == IntrExit("budget")
+        assert (b.reg("rdi"), b.reg("rip")) == (0, b["next"])
+        assert (b.run(0), b.reg("rdi")) == (HltExit(), 1)
+
+
+@row(184)
+def test_an_irq_that_blockirq_keeps_ends_hlt_all_the_same() -> None:
+    """``kvm_vcpu_has_events`` does not ask for BLOCKIRQ: the processor goes on, without the IRQ."""
+    apic = Apic()
+    text = f"{apic.enable()}\n{apic.self_ipi(0x40)}\nstart: hlt\nnext: cli\nend: hlt"
+    with apic.bench(text) as b:
+        run_to(b, "start")
+        b.set(rflags=2 | IF)
+        assert (b.run(E | K), b.reg("rip")) == (HltExit(), b["end"] + 1)
+
+
+@row(185)
+@faces
+@pytest.mark.parametrize("control", [0, K])
+def test_blockirq_without_enable_lets_an_irq_of_the_lapic_through(apic: Apic, control: int) -> None:
+    with waiting(apic) as b:
+        assert (b.run(control), b.reg("rdi")) == (HltExit(), 1)
 
 
 @row(183)
@@ -289,6 +343,19 @@ def test_blockirq_holds_an_nmi_back_over_a_step(mode: str) -> None:
     with interrupted(mode) as b:
         b.vcpu.nmi()
         assert (b.run(E | S | K), b.reg("rcx")) == (stop(b["next"]), 0)
+
+
+@row(187)
+def test_blockirq_holds_an_nmi_of_the_lapic_back_until_it_is_dropped() -> None:
+    apic = Apic()
+    text = f"{apic.enable()}\n{apic.self_ipi(NMI)}\nagain: jmp again\nnmi: inc edi\niretq"
+    with apic.bench(text) as b:
+        b.gate(2, "nmi")
+        b.sgd(E | K)
+        assert (b.vcpu.run(max_instructions=50), b.reg("rdi")) == (IntrExit("budget"), 0)
+        assert b.vcpu.get_vcpu_events().nmi_pending == 1
+        b.sgd(0)
+        assert (b.vcpu.run(max_instructions=50), b.reg("rdi")) == (IntrExit("budget"), 1)
 
 
 @row(187)

@@ -8,10 +8,11 @@ import pytest
 
 from kvmdbg import guestdebug
 from kvmdbg.errors import IoctlError
-from kvmdbg.exits import DebugExit, HltExit
+from kvmdbg.exits import DebugExit, HltExit, IntrExit
 from kvmdbg.guestdebug import DebugState, PendingException
 from kvmdbg.x86.registers import DebugRegs, VcpuEvents
 from tests.conformance.rows import row
+from tests.guests.apic import FACES, IRET, Apic, name_of, run_to
 from tests.guests.bench import BS, IB, ID, MODES, NONE, Bench, E, H, K, S, W
 
 IF, TF = 1 << 9, 1 << 8
@@ -326,6 +327,36 @@ def test_an_injected_db_comes_before_a_pending_interrupt(mode: str) -> None:
         b.vcpu.interrupt(0x20)
         assert b.run(ID) == HltExit()
         assert (b.reg("rbx"), saved_rip(b)) == (1, b["start"])
+
+
+def waiting_in_the_lapic(apic: Apic) -> Bench:
+    """A guest at ``start`` with IF=1 and vector 0x20 waiting in the LAPIC."""
+    text = f"{apic.enable()}\n{apic.self_ipi(0x20)}\nstart: nop\n"
+    text += f"hlt\non_db: inc edi\n{IRET[apic.mode]}\non_irq: inc esi\ncli\nhlt"
+    b = apic.bench(text)
+    b.gate(1, "on_db")
+    b.gate(0x20, "on_irq")
+    run_to(b, "start")
+    b.set(rflags=2 | IF)
+    return b
+
+
+@row(128)
+@pytest.mark.parametrize("apic", FACES, ids=name_of)
+def test_an_injected_db_comes_before_an_interrupt_in_the_lapic(apic: Apic) -> None:
+    with waiting_in_the_lapic(apic) as b:
+        b.sgd(ID)
+        assert b.vcpu.run(max_instructions=1) == IntrExit("budget")
+        assert (b.reg("rdi"), b.reg("rsi")) == (1, 0)
+        assert saved_rip(b) == b["start"]
+
+
+@row(128)
+@pytest.mark.parametrize("apic", FACES, ids=name_of)
+def test_the_interrupt_in_the_lapic_comes_when_the_dbs_handler_returns(apic: Apic) -> None:
+    with waiting_in_the_lapic(apic) as b:
+        assert b.run(ID) == HltExit()
+        assert (b.reg("rdi"), b.reg("rsi"), saved_rip(b)) == (1, 1, b["start"])
 
 
 @row(128)

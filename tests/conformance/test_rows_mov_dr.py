@@ -9,6 +9,7 @@ from kvmdbg.exits import DebugExit, HltExit
 from kvmdbg.guestdebug import DebugState, Owner
 from kvmdbg.machine.layout import Selector
 from kvmdbg.x86.registers import CR4, DebugRegs
+from tests.conformance.kvm_host import RawKvm
 from tests.conformance.rows import row
 from tests.guests.bench import BD, BS, MODES, NONE, B, Bench, E, H, S, W
 
@@ -332,9 +333,13 @@ def test_an_execution_breakpoint_at_the_mov_comes_before_general_detect() -> Non
 
 
 @row(142)
-@pytest.mark.skip(reason="needs the forced-emulation prefix, a KVM module option: not there yet")
-def test_general_detect_behind_the_forced_emulation_prefix() -> None:
+def test_general_detect_behind_the_forced_emulation_prefix(raw_kvm: RawKvm) -> None:
     """The embedded engine has one way to execute an instruction; 0F 0B 'kvm' is UD2 to it."""
+    if not raw_kvm.forced_emulation:
+        pytest.skip("needs KVM's module option: modprobe kvm force_emulation_prefix=1")
+    with Bench('ud2\n.ascii "kvm"\nhere: mov rax, dr0', engine="kvm") as b:
+        b.sgd(E | H, dr7=0x2400)
+        assert b.vcpu.run(timeout=1) == DebugExit(1, b["here"], BD, 0x2400)
 
 
 @row(143)

@@ -7,8 +7,10 @@ import pytest
 from kvmdbg import guestdebug as gd
 from kvmdbg.exits import DebugExit, Exit, HltExit, IntrExit, MmioExit
 from kvmdbg.guestdebug import DebugState
+from kvmdbg.uapi import MpState
 from kvmdbg.x86.registers import RFLAGS, DebugRegs
 from tests.conformance.rows import row
+from tests.guests.apic import FACES, Apic, name_of, run_to
 from tests.guests.bench import BS, MODES, NONE, B, Bench, E, H, K, S
 
 TF = int(RFLAGS.TF)
@@ -134,32 +136,52 @@ def test_instructions_that_kvm_carries_out_are_steps_like_others(mode: str) -> N
         assert steps(b, 4) == [stop(pc) for pc in (0x8002, 0x8007, 0x8009, 0x800A)]
 
 
-@row(12)
-@pytest.mark.skip(reason="needs an in-kernel LAPIC and its self-IPI: not there yet")
-def test_a_pending_self_ipi_is_not_taken_while_stepping_with_blockirq() -> None:
-    text = """
-        mov eax, 0x440ab
-        mov ecx, 0x830
-        xor edx, edx
-        wrmsr                ; x2APIC ICR: vector 0xAB to self
-stepped:
-        sti
-        xor eax, eax
-        cpuid
-        mov ecx, 0x6e0
-        wrmsr
-        cli
-        hlt
-taken:  hlt
+def self_ipi_guest(apic: Apic) -> Bench:
+    """The kernel selftest's guest: a self-IPI waits, and a WRMSR that KVM may take a short cut for.
+
+    Its handler of the IPI stands at ``taken``.
     """
-    with Bench(text) as b:
-        b.gate(0xAB, "taken")
-        b.sgd(E | H, dr7=0x402, dr0=b["stepped"])
-        b.run()
+    text = f"""
+            {apic.enable()}
+            {apic.self_ipi(0xAB)}
+    at0:    sti
+    at1:    xor eax, eax
+    at2:    cpuid
+    at3:    mov ecx, 0x6e0
+    at4:    wrmsr
+    at5:    cli
+    at6:    hlt
+    taken:  hlt
+    """
+    b = apic.bench(text)
+    b.gate(0xAB, "taken")
+    run_to(b, "at0")
+    return b
+
+
+@row(12)
+@pytest.mark.parametrize("apic", FACES, ids=name_of)
+def test_a_pending_self_ipi_is_not_taken_while_stepping_with_blockirq(apic: Apic) -> None:
+    with self_ipi_guest(apic) as b:
         stops = [b.run(E | S | K) for _ in range(6)]
-        assert stops == [stop(b["stepped"] + n) for n in (1, 3, 5, 10, 12, 13)]
-        assert b.run(0) == HltExit()
-        assert b.reg("rip") < b["taken"]
+        assert stops == [stop(b[f"at{n}"]) for n in range(1, 7)]
+        assert (b.run(0), b.reg("rip")) == (HltExit(), b["at6"] + 1)
+
+
+@row(12)
+def test_the_stops_of_the_self_ipi_guest_are_where_the_kernels_selftest_has_them() -> None:
+    with self_ipi_guest(Apic(x2=True)) as b:
+        stops = [b.run(E | S | K) for _ in range(6)]
+        assert stops == [stop(b["at0"] + n) for n in (1, 3, 5, 10, 12, 13)]
+
+
+@row(12)
+@pytest.mark.parametrize("apic", FACES, ids=name_of)
+def test_without_blockirq_the_self_ipi_is_taken_behind_the_shadow_of_sti(apic: Apic) -> None:
+    with self_ipi_guest(apic) as b:
+        assert (b.run(0), b.reg("rip")) == (HltExit(), b["taken"] + 1)
+        width = {"real": 2, "protected": 4, "long": 8}[apic.mode]
+        assert b.word(b.reg("rsp"), width) == b["at2"]
 
 
 MMIO_READ = "mov eax, [0xd0000000]\nnext: nop\nnop\nhlt"
@@ -274,11 +296,36 @@ def test_a_stepped_hlt_is_a_hlt_exit_and_no_stop(mode: str) -> None:
         assert b.run(E | S) == stop(0x8002)
 
 
+def with_chips(text: str, mode: str) -> Bench:
+    """A guest with the in-kernel irqchip."""
+    b = Bench(text, mode)
+    b.vcpu.create_irqchip()
+    return b
+
+
 @row(19)
-@pytest.mark.skip(reason="needs an in-kernel LAPIC and mp_state: not there yet")
-def test_with_a_lapic_a_stepped_hlt_is_a_stop() -> None:
-    with Bench("hlt\nnop") as b:
+@pytest.mark.parametrize("mode", MODES)
+def test_with_a_lapic_a_stepped_hlt_is_a_stop_and_the_processor_sleeps(mode: str) -> None:
+    with with_chips("hlt\nnop", mode) as b:
         assert b.run(E | S) == stop(0x8001)
+        assert b.vcpu.get_mp_state() is MpState.HALTED
+
+
+@row(19)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_processor_that_sleeps_after_a_stepped_hlt_executes_nothing(mode: str) -> None:
+    with with_chips("hlt\nnop", mode) as b:
+        b.run(E | S)
+        assert (b.run(E | S), b.reg("rip")) == (HltExit(), 0x8001)
+
+
+@row(19)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_processor_woken_after_a_stepped_hlt_is_stepped_on(mode: str) -> None:
+    with with_chips("hlt\nnop\nhlt", mode) as b:
+        b.run(E | S)
+        b.vcpu.set_mp_state(MpState.RUNNABLE)
+        assert b.run(E | S) == stop(0x8002)
 
 
 @row(20)

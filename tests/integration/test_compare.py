@@ -454,7 +454,14 @@ def test_a_mistake_is_one_line(
 def test_a_host_without_kvm_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with Vm(ram=RAM) as vm, pytest.raises(EngineUnavailable, match="riscv64"):
-        compare_vm(vm)
+        compare_vm(vm, "kvm")
+
+
+def test_where_kvm_is_not_its_emulators_rules_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with Vm(ram=RAM) as vm:
+        vm.load(assemble("nop\nhlt"))
+        assert compare_vm(vm).sides == ("unicorn", "unicorn:emu618")
 
 
 # How it looks

@@ -90,7 +90,7 @@ def test_a_host_without_kvm_is_told_in_one_line(
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(EngineUnavailable, match="riscv64"):
-        guest("%vm compare")
+        guest("%vm compare kvm")
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,16 @@ Each is switched on by what probe.py saw, and its exit says ``emulated``:
   exception to a stack there. So while the stack is in a watched page the guest is stepped and the
   watched bytes are compared: slow, and a store of what was there already is not seen. A stack that
   is moved into a watched page is noticed when the guest is entered next, and the stack that it will
-  have in an exception from CPL 3 is not looked at.
+  have in an exception from CPL 3 is not looked at. Where the guest cannot be stepped the page is
+  protected all the same: there an instruction that stores twice may lose its first store.
 * A guest that is stepped here without the host's asking finds TF in the frames that KVM pushes
   meanwhile, as under any step on such a host.
 * The stop behind a stepped OUT or store to MMIO, which KVM forgets, comes from the next run, before
   that executes anything (spec 11).
 * A stepped HLT is carried out here, as KVM would step over it and halt later.
-
 * An injected #BP's frame points behind the INT3 at hand, as KVM's own does elsewhere; RIP does so
   as soon as the injection is asked for.
+
 
 On a processor that does all this itself nothing here is ever active. Must not know: who asked.
 """
@@ -33,7 +34,6 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from ...errors import AddressError
 from ...exits import (
     DebugExit,
     Exit,
@@ -45,13 +45,14 @@ from ...exits import (
 from ...uapi import KVM_INTERNAL_ERROR_EMULATION, GuestDbg
 from ...x86.debugreg import DR6_B, DR6_BD, DR6_BS, DR6_BT, DR6_RESET, Access, dr7_with, exec_hits
 from ...x86.opcode import INT3, read_opcode
-from ...x86.paging import NonCanonical, PageFault, translate
-from ...x86.registers import RFLAGS, CpuMode, Regs, linear_pc
+from ...x86.registers import RFLAGS, CpuMode, Regs, Sregs, linear_pc
 from .. import Capability
 from . import probe
 from .entry import Entry
-from .values import events_of, pack_regs, sregs_of
-from .vcpu import IMMEDIATE_EXIT, SREGS_SIZE, SYNC_REGS, SYNC_SREGS, Vcpu
+from .fetching import Fetch
+from .frames import delivered
+from .values import events_of, pack_regs
+from .vcpu import IMMEDIATE_EXIT, Vcpu
 from .vm import PAGE, KvmVm
 from .watching import Watched, hits, pages_of, place, spare_slot, stack_pages, write_slots
 
@@ -66,9 +67,11 @@ _POINTER: Final = struct.Struct("<HH")
 _INT3: Final = b"\xcc"
 _HLT: Final = b"\xf4"
 _IF: Final = int(RFLAGS.IF)
-_RIP_WORD: Final = SYNC_REGS // 8 + Regs._fields.index("rip")
+_PLAIN_STEP: Final = int(GuestDbg.ENABLE | GuestDbg.SINGLESTEP)
 _WIDEST: Final = 8
 """Bytes of one KVM_EXIT_MMIO; a wider store comes in several."""
+
+_enter: Final = Entry.enter
 
 
 class EmulatingEntry(Entry):
@@ -86,11 +89,10 @@ class EmulatingEntry(Entry):
         """While the host steps: what KVM steps over without a stop."""
         self._injecting = 0
         """The vector that the next entry injects."""
-        self._synced = False
-        """Whether RIP and the system registers are those in ``kvm_run``."""
-        self._sregs = b""
-        self._pages: dict[int, int] = {}
-        """Code pages that were met with these system registers: linear to physical."""
+        self._plain = False
+        """The host steps and asks for nothing else; only an HLT is to be looked for."""
+        self._fetch = Fetch(vcpu, vm)
+        self._hlt_comes = self._fetch.hlt_comes
 
     # -- what the host asks for --------------------------------------------------------------------
 
@@ -112,6 +114,7 @@ class EmulatingEntry(Entry):
     def _arm(self) -> None:
         control = self.control
         self._lost = probe.lost_steps() if control & _SINGLESTEP else None
+        self._plain = control == _PLAIN_STEP and not self._injecting
         slots = write_slots(self.debugreg) if control & _USE_HW_BP else ()
         self._slots = slots if slots and probe.watches_by_pages() else ()
         if self._watched and not self._slots:
@@ -128,12 +131,15 @@ class EmulatingEntry(Entry):
         self._injecting = 0
         super().set_regs(regs)
 
-    def changed(self) -> None:
-        """As ``Entry``."""
-        super().changed()
-        self._synced = False
-
     # -- in and out --------------------------------------------------------------------------------
+
+    def step(self) -> Exit | None:
+        """As ``Entry``, by the shortest way where there is nothing to make up for."""
+        plain = self._plain and self._synced and not self._owed
+        if not plain or self.irq is not None or self.accesses.under_way or self._hlt_comes():
+            return super().step()
+        exit = _enter(self)
+        return exit if type(exit) is DebugExit else self._judge(exit)
 
     def enter(self) -> Exit | None:
         """As ``Entry``; None also after a store that nobody wants to know of."""
@@ -141,6 +147,8 @@ class EmulatingEntry(Entry):
             return self._pay() if self._owed else self._judge(self._go())
         if self._owed:
             return self._execute_nothing()
+        if self._lost:
+            self._fetch.rip = self._rip()
         if self.control & _USE_SW_BP and self._passes_int3():
             return self._search_int3()
         return self._enter_at(self._lost)
@@ -154,7 +162,6 @@ class EmulatingEntry(Entry):
 
     def _go(self) -> Exit | None:
         exit = super().enter()
-        self._synced = self._sync
         if exit is not None:
             self._injecting = 0
         return exit
@@ -167,10 +174,18 @@ class EmulatingEntry(Entry):
             return self._mmio(exit)
         if isinstance(exit, IoExit):
             if self._lost and self._lost.out and exit.direction == "out":
-                self._owed |= DR6_BS
+                self._owe_step()
         elif isinstance(exit, InternalErrorExit) and self.control & _USE_SW_BP:
             return self._int3(exit)
         return exit
+
+    def _owe_step(self) -> None:
+        """KVM has left the instruction, and forgets its stop.
+
+        It does not leave a REP before all is done, and then it knows of the stop by itself.
+        """
+        if self._rip() != self._fetch.rip:
+            self._owed |= DR6_BS
 
     def _pay(self) -> Exit | None:
         """Let KVM finish its access, which may need the host once more; then the stop is due."""
@@ -187,7 +202,21 @@ class EmulatingEntry(Entry):
         return self.debugreg[7] if self.control & _USE_HW_BP else self.guest_dr7
 
     def _pc(self) -> int:
-        return linear_pc(self.regs().rip, self.sregs())
+        return linear_pc(self._rip(), self._sregs())
+
+    def _rip(self) -> int:
+        return self._fetch.synced_rip() if self._synced else self.regs().rip
+
+    def _sregs(self) -> Sregs:
+        return self._fetch.synced_sregs() if self._synced else self.sregs()
+
+    def _byte(self) -> bytes:
+        """The byte at CS:RIP; none where that leads outside RAM."""
+        return self._fetch.byte(self._rip(), self._sregs())
+
+    def _steps_here(self) -> bool:
+        """Whether the guest can be stepped in the mode that it is in."""
+        return Capability.SINGLESTEP in probe.capabilities(*probe.place_of(self._sregs()))
 
     # -- INT3 --------------------------------------------------------------------------------------
 
@@ -205,8 +234,7 @@ class EmulatingEntry(Entry):
 
         Where it cannot be stepped either, nothing is lost by letting it run.
         """
-        sregs = sregs_of(self._raw_sregs()) if self._synced else self.sregs()
-        works = probe.capabilities(sregs.mode, sregs.cpl == 3)
+        works = probe.capabilities(*probe.place_of(self._sregs()))
         return Capability.SW_BP not in works and Capability.SINGLESTEP in works
 
     def _search_int3(self) -> Exit | None:
@@ -215,11 +243,12 @@ class EmulatingEntry(Entry):
             return DebugExit(3, self._pc(), emulated=True)
         if self.control & _SINGLESTEP:
             return self._enter_at(self._lost)
+        start, cs = self._rip(), self._sregs().cs.selector
         ours = self._arm_search()
         exit = self._enter_at(probe.lost_steps())
         self._set(self.control, self.debugreg)
         if type(exit) is DebugExit and exit.exception == 1 and exit.dr6 & _CAUSES == ours:
-            return None
+            return self._passed_halt(start, cs)
         return exit
 
     def _arm_search(self) -> int:
@@ -232,7 +261,7 @@ class EmulatingEntry(Entry):
         if not vector or spare is None or self.sregs().mode is not CpuMode.REAL:
             self._set(self.control | _SINGLESTEP, self.debugreg)
             return DR6_BS
-        ip, cs = _POINTER.unpack(self._read(self.sregs().idt.base + vector * 4, 4))
+        ip, cs = _POINTER.unpack(self._fetch.read(self.sregs().idt.base + vector * 4, 4))
         debugreg = list(self.debugreg if self.control & _USE_HW_BP else (0,) * 8)
         debugreg[spare] = cs * 16 + ip
         debugreg[7] = dr7_with(debugreg[7], spare, Access.EXEC, 1)
@@ -252,58 +281,25 @@ class EmulatingEntry(Entry):
         self.vcpu.set_regs(pack_regs(regs._replace(rip=regs.rip + 1)))
         self.changed()
 
-    def _byte(self) -> bytes:
-        """The byte at CS:RIP; none where that leads outside RAM."""
-        sregs = self.sregs()
-        try:
-            at = translate(linear_pc(self.regs().rip, sregs), sregs, self._read)
-        except (PageFault, NonCanonical):
-            return b""
-        return self._vm.ram[at : at + 1]
-
-    def _read(self, address: int, size: int) -> bytes:
-        if address + size > self._vm.size:
-            raise AddressError(f"{address:#x} is outside guest RAM")
-        return self._vm.ram[address : address + size]
-
     # -- HLT ---------------------------------------------------------------------------------------
 
     def _at_hlt(self) -> bool:
         """Whether the next step is over an HLT that would halt, and nothing comes before it."""
-        if self._synced and not self._maybe_hlt():
+        if self._synced and not self._hlt_comes():
             return False
-        if self._byte() != _HLT or self._vm.irqchip or self.sregs().cpl:
+        if self._byte() != _HLT or self._vm.irqchip or self._sregs().cpl:
             return False
         control, pc = self.control, self._pc()
         if control & _USE_HW_BP and exec_hits(self.debugreg[7], self.debugreg[:4], pc):
             return False
         return not self._event_comes()
 
-    def _maybe_hlt(self) -> bool:
-        """A quick look, by registers and translations that are at hand: it is taken each step."""
-        raw = self._raw_sregs()
-        if raw != self._sregs:
-            self._sregs = raw
-            self._pages.clear()
-        sregs = sregs_of(raw)
-        pc = linear_pc(self._words[_RIP_WORD], sregs)
-        page = self._pages.get(pc // PAGE)
-        if page is None:
-            try:
-                page = translate(pc & -PAGE, sregs, self._read)
-            except (PageFault, NonCanonical):
-                return True
-            self._pages[pc // PAGE] = page
-        at = page + pc % PAGE
-        return self._vm.ram[at : at + 1] == _HLT
-
-    def _raw_sregs(self) -> bytes:
-        return self._kvm_run[SYNC_SREGS : SYNC_SREGS + SREGS_SIZE]
-
     def _event_comes(self) -> bool:
+        """Something is delivered first; of an injected #BP the events do not tell."""
         events = events_of(self.vcpu.get_vcpu_events())
         return bool(
-            events.exception_injected
+            self._injecting
+            or events.exception_injected
             or events.interrupt_injected
             or events.nmi_injected
             or events.nmi_pending
@@ -317,14 +313,35 @@ class EmulatingEntry(Entry):
         self.changed()
         return HltExit()
 
+    def _passed_halt(self, start: int, cs: int) -> Exit | None:
+        """The HLT exit that a step of ours, from RIP ``start``, has passed; None if there is none.
+
+        KVM executes a handler's first instruction with the delivery. If that was an HLT, the guest
+        halts unseen; so the HLT is executed once more, without a step, which ends that halt too.
+        """
+        rip, sregs = self._rip(), self._sregs()
+        if self._fetch.byte(rip - 1, sregs) != _HLT or not probe.lost_steps().hlt:
+            return None
+        if not delivered(start, cs, self.regs().rsp, sregs, self._fetch.read):
+            return None
+        self.vcpu.set_regs(pack_regs(self.regs()._replace(rip=rip - 1)))
+        self.changed()
+        self._set(0, (0,) * 8)
+        exit = None
+        while exit is None:  # a signal may come first
+            exit = self._go()
+        self._set(self.control, self.debugreg)
+        return exit
+
     # -- stores ------------------------------------------------------------------------------------
 
     def _protect(self) -> bool:
         """Look where the watched bytes are now; whether the stack is there too."""
-        sregs = self.sregs()
-        self._watched = place(self._slots, sregs, self._read)
+        sregs = self._sregs()
+        self._watched = place(self._slots, sregs, self._fetch.read)
         pages = pages_of(self._watched, self._vm.size)
-        mixed = bool(pages & stack_pages(self.regs().rsp, sregs, self._read))
+        stack = stack_pages(self.regs().rsp, sregs, self._fetch.read)
+        mixed = bool(pages & stack) and self._steps_here()
         self._vm.protect(() if mixed else pages)
         return mixed
 
@@ -333,6 +350,7 @@ class EmulatingEntry(Entry):
         asked = self.control & _SINGLESTEP
         if not asked and probe.lost_steps().hlt and self._at_hlt():
             return self._halt()
+        start, cs = self._rip(), self._sregs().cs.selector
         before = [self._vm.ram[each.start : each.end] for each in self._watched]
         self._set(self.control | _SINGLESTEP, self.debugreg)
         exit = self._judge(self._go())
@@ -345,7 +363,7 @@ class EmulatingEntry(Entry):
             return exit
         causes = exit.dr6 & _CAUSES & ~(0 if asked else DR6_BS) | changed
         if not causes:
-            return None
+            return self._passed_halt(start, cs)
         emulated = exit.emulated or bool(changed)
         return DebugExit(1, exit.pc, DR6_RESET | causes, exit.dr7, emulated=emulated)
 
@@ -353,7 +371,7 @@ class EmulatingEntry(Entry):
         if not exit.is_write:
             return exit
         if self._lost and self._lost.mmio_write:
-            self._owed |= DR6_BS
+            self._owe_step()
         if exit.phys_addr < self._vm.size:
             return self._store(exit.phys_addr, exit.data)
         return exit

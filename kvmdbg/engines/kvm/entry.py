@@ -19,13 +19,14 @@ from typing import Final
 from ...errors import IoctlError
 from ...exits import DebugExit, Exit, ExitReason
 from ...uapi import (
+    KVM_RUN_EXIT_REASON_OFFSET,
     KVM_RUN_UNION_OFFSET,
     KVM_SYNC_X86_REGS,
     KVM_SYNC_X86_SREGS,
     GuestDbg,
     Ioctl,
 )
-from ...x86.registers import MASK32, DebugRegs, Regs, Sregs
+from ...x86.registers import MASK32, RFLAGS, DebugRegs, Regs, Sregs
 from . import values
 from .decoding import Accesses, decode
 from .stopping import take_kick, this_thread
@@ -45,17 +46,21 @@ _ENABLE: Final = int(GuestDbg.ENABLE)
 _USE_HW_BP: Final = int(GuestDbg.USE_HW_BP)
 _BLOCKIRQ: Final = int(GuestDbg.BLOCKIRQ)
 _DEBUG: Final = int(ExitReason.DEBUG)
+_IF: Final = int(RFLAGS.IF)
 _SYNCED: Final = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS
 """Not the events: reading them at each exit would apply a #DB's payload early on a kernel without
 KVM_CAP_EXCEPTION_PAYLOAD, and nobody asks for them at each exit."""
 
-_DEBUG_EXIT: Final = struct.Struct("<IIQQ").unpack_from
+_DEBUG_EXIT: Final = struct.Struct("<I20xI4xQQQ").unpack_from
+"""exit_reason, and ``struct kvm_debug_exit_arch`` in the union."""
+
+_REASON: Final = KVM_RUN_EXIT_REASON_OFFSET
 _DR7_WORD: Final = (KVM_RUN_UNION_OFFSET + 24) // 8
 _VALID_WORD: Final = VALID_REGS // 8
-_REASON_WORD: Final = 1
 _BP = 3
 _debug_exit: Final = lru_cache(1024)(DebugExit)
-"""A guest that is stepped is often in a loop."""
+"""A guest that is stepped is often in a loop. Where KVM leaves ``dr7`` unwritten, it is the host's,
+or the guest's as last looked at (its emulator does; spec 7)."""
 
 
 class Entry:
@@ -68,6 +73,8 @@ class Entry:
         self._words[_VALID_WORD] = _SYNCED if self._sync else 0
         self._fresh = False
         """Whether ``kvm_run`` holds the registers as they are."""
+        self._synced = False
+        """As ``_fresh``, but for RFLAGS, where KVM_SET_GUEST_DEBUG hides and shows TF."""
         self._mask: frozenset[int] | None = None
         self._later: Regs | None = None
         """Registers that KVM gets when it has finished a read (``set_regs``)."""
@@ -119,15 +126,15 @@ class Entry:
 
     def changed(self) -> None:
         """What ``kvm_run`` holds of the registers, and of IF, is out of date."""
-        self._fresh = False
+        self._fresh = self._synced = False
         self._kvm_run[READY] = 0
 
     def set_guest_debug(self, control: int, debugreg: tuple[int, ...]) -> None:
         """KVM_SET_GUEST_DEBUG; DR7's upper half, which no processor takes, is cut off (spec 3)."""
-        debugreg = (*debugreg[:7], debugreg[7] & MASK32)
+        control, debugreg = int(control), (*debugreg[:7], debugreg[7] & MASK32)
         self._fresh = False
         self.vcpu.set_guest_debug(control, debugreg)
-        self.control = control if control & _ENABLE else 0
+        self.control = control if control & _ENABLE else 0  # a plain int: steps look at it
         self.debugreg = debugreg
 
     def adopt(self, control: int, debugreg: tuple[int, ...]) -> None:
@@ -148,6 +155,10 @@ class Entry:
             return None
         return exit
 
+    def step(self) -> Exit | None:
+        """One entry while the host single-steps; None if ``proceed`` must do it."""
+        return None if self.unfinished else self.enter()
+
     def enter(self) -> Exit | None:
         """KVM_RUN, once; None if a signal ended it before anything happened."""
         if self._mask is not this_thread.mask:
@@ -156,35 +167,32 @@ class Entry:
             self.accesses.forget()
         self._words[_DR7_WORD] = 0
         try:
-            ioctl(self._fd, _KVM_RUN, 0)
-        except InterruptedError:
-            self._fresh = self._sync
-            if not take_kick():
-                this_thread.refresh()  # a signal that the thread blocks must not keep us out
-            return None
+            ioctl(self._fd, _KVM_RUN)
         except OSError as error:
-            self._fresh = False
-            raise IoctlError(error.errno or 0, "KVM_RUN") from None
-        self._fresh = self._sync
-        if self._words[_REASON_WORD] & MASK32 == _DEBUG:
-            return self._debug_exit()
-        return decode(self._kvm_run, self.accesses)
-
-    def _adopt_thread(self) -> None:
-        self._mask = this_thread.mask
-        self.vcpu.set_signal_mask(self._mask)
-
-    def _debug_exit(self) -> DebugExit:
-        """Where KVM leaves ``dr7`` unwritten, it is the host's, or the guest's as last looked at.
-
-        (Its emulator does; spec 7.)
-        """
-        exception, _, pc, dr6 = _DEBUG_EXIT(self._kvm_run, KVM_RUN_UNION_OFFSET)
+            self._not_run(error)
+            return None
+        self._fresh = self._synced = self._sync
+        reason, exception, pc, dr6, dr7 = _DEBUG_EXIT(self._kvm_run, _REASON)
+        if reason != _DEBUG:
+            return decode(self._kvm_run, self.accesses)
         if exception == _BP:
             return _debug_exit(exception, pc)
         if self.control & _USE_HW_BP:
             return _debug_exit(exception, pc, dr6, self.debugreg[7])
-        return _debug_exit(exception, pc, dr6, self._words[_DR7_WORD] or self.guest_dr7)
+        return _debug_exit(exception, pc, dr6, dr7 or self.guest_dr7)
+
+    def _not_run(self, error: OSError) -> None:
+        """A signal came first, or KVM refuses to run the guest: IoctlError."""
+        if not isinstance(error, InterruptedError):
+            self._fresh = self._synced = False
+            raise IoctlError(error.errno or 0, "KVM_RUN") from None
+        self._fresh = self._synced = self._sync
+        if not take_kick():
+            this_thread.refresh()  # a signal that the thread blocks must not keep us out
+
+    def _adopt_thread(self) -> None:
+        self._mask = this_thread.mask
+        self.vcpu.set_signal_mask(self._mask)
 
     def complete(self) -> Exit | None:
         """Let KVM finish what the last exit left, and execute nothing (KVM's immediate_exit)."""
@@ -220,7 +228,24 @@ class Entry:
     def _offer_interrupt(self) -> None:
         """Give KVM the waiting interrupt, or ask it to come back when the guest can take it."""
         wanted = self.irq is not None and not self.control & _BLOCKIRQ
-        if wanted and self.irq is not None and self._kvm_run[READY]:
+        if wanted and self.irq is not None and (self._kvm_run[READY] or self._takes_interrupts()):
             self.vcpu.interrupt(self.irq)
             self.irq, wanted = None, False
         self._kvm_run[WINDOW] = int(wanted or self.window)
+
+    def _takes_interrupts(self) -> bool:
+        """Whether the guest can take one at once, looked at where KVM has not said so yet.
+
+        It says so only at an exit; asked to come back for it, a KVM that looks at interrupts now
+        and then may get past a HLT first.
+        """
+        if not self.regs().rflags & _IF or self.accesses.under_way:
+            return False
+        events = values.events_of(self.vcpu.get_vcpu_events())
+        return not (
+            events.interrupt_shadow
+            or events.exception_injected
+            or events.interrupt_injected
+            or events.nmi_injected
+            or events.nmi_pending
+        )

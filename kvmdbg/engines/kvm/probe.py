@@ -44,6 +44,7 @@ _E = int(GuestDbg.ENABLE)
 _S = _E | int(GuestDbg.SINGLESTEP)
 _W = _E | int(GuestDbg.USE_SW_BP)
 _H = _E | int(GuestDbg.USE_HW_BP)
+_PG, _LMA = int(CR0.PG), int(EFER.LMA)
 _DB, _BP = 1, 3
 _BS, _BD, _B0 = 0x4000, 0x2000, 1
 _NOPS, _INT3 = b"\x90\x90\xf4", b"\xcc\xf4"
@@ -68,9 +69,22 @@ class Answers(NamedTuple):
         return self.native | self.emulated
 
 
+def place_of(sregs: Sregs) -> tuple[CpuMode, bool]:
+    """What decides whether something works: the mode, and whether this is CPL 3.
+
+    >>> place_of(Sregs())
+    (<CpuMode.REAL: 'real'>, False)
+    """
+    return sregs.mode, sregs.cpl == 3
+
+
 @lru_cache(32)
 def answers(mode: CpuMode, user: bool) -> Answers:
-    """For code in this mode; ``user`` is CPL 3. Some ten milliseconds at the first time."""
+    """For code in this mode; ``user`` is CPL 3. Some ten milliseconds at the first time.
+
+    SW_BP is an INT3 that KVM itself brings out, by whatever exit; that a guest can also be stepped
+    to one is not counted.
+    """
     native, made_up = _everywhere()
     with _engine() as engine:
         sregs = _sregs(mode, user)
@@ -89,6 +103,23 @@ def answers(mode: CpuMode, user: bool) -> Answers:
 def capabilities(mode: CpuMode, user: bool) -> frozenset[Capability]:
     """All that works there; the same object each time."""
     return answers(mode, user).both
+
+
+def drops_paging(sregs: Sregs) -> bool:
+    """Whether KVM would not keep the paging of these registers."""
+    return bool(sregs.cr0 & _PG) and not sregs.efer & _LMA and not _keeps_32_bit_paging()
+
+
+@lru_cache(1)
+def _keeps_32_bit_paging() -> bool:
+    """There is a KVM whose KVM_SET_SREGS clears CR0.PG outside of IA-32e mode and says nothing.
+
+    Its next KVM_RUN is a SHUTDOWN exit, and then the guest goes on without paging.
+    """
+    sregs = _sregs(CpuMode.PROTECTED_32, user=False)
+    with _engine() as engine:
+        engine.set_sregs(sregs._replace(cr0=sregs.cr0 | _PG, cr3=_PML4, cr4=int(CR4.PSE)))
+        return bool(engine.get_sregs().cr0 & _PG)
 
 
 @lru_cache(1)

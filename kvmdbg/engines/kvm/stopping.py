@@ -27,6 +27,7 @@ _SLICE: Final = 0.01
 _SHORTEST: Final = 0.0005
 """A run that was kicked needs the interpreter itself to leave; do not keep it from it."""
 
+_NO_RUN: Final = None, math.inf
 _IDLE_SLICES: Final = 100
 """The watching thread goes to sleep when so many slices in a row saw no run."""
 
@@ -70,7 +71,9 @@ class Watch:
         self.asleep = True
         """A run that finds it so must rouse the watching thread."""
         self.leaving = threading.Lock()
-        """Held to take a run out: no kick is under way then, and its thread may end."""
+        """Held while a run is kicked."""
+        self.kicking = False
+        """Who has taken a run out waits until this is over: then its thread may end."""
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -82,14 +85,25 @@ class Watch:
 
     def leave(self, run: object) -> None:
         """The run is over, or was never entered."""
+        self.runs.pop(run, None)
+        if self.kicking:
+            self.await_kick()
+
+    def await_kick(self) -> None:
+        """Return when no kick is under way that has seen the runs as they were before."""
         with self.leaving:
-            self.runs.pop(run, None)
+            pass
 
     def kick(self, run: object) -> None:
         """Bring a run out of KVM_RUN, if it is there. From any thread."""
         with self.leaving:
-            if run in self.runs:
-                signal.pthread_kill(self.runs[run][0], KICK)
+            self.kicking = True
+            try:
+                thread, _ = self.runs.get(run, _NO_RUN)
+                if thread is not None:
+                    signal.pthread_kill(thread, KICK)
+            finally:
+                self.kicking = False
 
     def rouse(self) -> None:
         """Let the watching thread look at what there is now."""
