@@ -111,8 +111,9 @@ class ShutdownExit:
 class IntrExit:
     """KVM_EXIT_INTR: the run was ended from outside.
 
-    ``cause`` is ``"budget"`` (max_instructions), ``"timeout"``, or ``"request"`` (another thread
-    asked for a stop).
+    ``cause`` is ``"budget"`` (max_instructions), ``"timeout"``, ``"signal"`` (Ctrl-C),
+    ``"request"`` (another thread asked for a stop), or ``"travel"`` (a recorded moment was put
+    back).
     """
 
     reason: ClassVar[ExitReason] = ExitReason.INTR

@@ -38,7 +38,7 @@ class Commands:
     def cont(self, max_instructions: int | None, timeout: float | None) -> Stop:
         """See ``Vm.cont``."""
         limits = Limits(self._engine, max_instructions, timeout)
-        return self._carry_out(lambda: self._runner.cont(limits))
+        return self.carry_out(lambda: self._runner.cont(limits))
 
     def step(self, count: int, how: str, where: int | str | None) -> Stop:
         """See ``Vm.step``."""
@@ -50,7 +50,7 @@ class Commands:
             raise BadInput('step(how="until", where=...): the two belong together')
         if how in ("out", "until") and count != 1:
             raise BadInput(f'step(how="{how}") takes no count')
-        return self._carry_out(lambda: self._stepped(count, how, where))
+        return self.carry_out(lambda: self._stepped(count, how, where))
 
     def _stepped(self, count: int, how: str, where: int | str | None) -> Outcome:
         if where is not None:
@@ -84,7 +84,7 @@ class Commands:
         if self.busy:
             raise VmBusy("the VM is running in another thread; only request_stop() may be called")
 
-    def _carry_out(self, run: Callable[[], Outcome]) -> Stop:
+    def carry_out(self, run: Callable[[], Outcome]) -> Stop:
         self.check_idle()
         self._running_in = threading.get_ident()
         try:

@@ -70,7 +70,8 @@ class Entrance:
         self.handed_back = False
         """Whether the guest got an exception of its own back during this command."""
         self._single = False
-        self._owed: Owed | None = None
+        self.owed: Owed | None = None
+        """What the guest is to be given at the next entry."""
         self._mapping: tuple[int, ...] = ()
 
     @property
@@ -80,10 +81,17 @@ class Entrance:
 
     def start_over(self) -> None:
         """The guest begins anew: nothing is armed, nothing is owed."""
-        self._owed = None
+        self.owed = None
         self._mapping = ()
         self.control, self.debugreg = 0, (0,) * 8
         self.engine.set_guest_debug(0, self.debugreg)
+
+    def resume(self, setting: tuple[int, tuple[int, ...]], exit: Exit, owed: Owed | None) -> None:
+        """Another moment of the guest's is the present one: this is what was known then."""
+        self.control, self.debugreg = setting
+        self.exit, self.owed = exit, owed
+        self.lifted, self._mapping = None, ()
+        self.pc = self.guest.pc()
 
     def begin(self, goal: int | None, single: bool) -> None:
         """A command begins; ``single`` is one step, of which every port access is told."""
@@ -183,16 +191,16 @@ class Entrance:
 
     def owe(self, inject: int, payload: int, what: str) -> None:
         """At the next entry the guest gets its own #DB (with DR6 bits) or #BP."""
-        self._owed = Owed(inject, payload, self.pc)
+        self.owed = Owed(inject, payload, self.pc)
         self.handed_back = True
         self.note(what)
 
     @property
     def owing(self) -> int | None:
         """The vector that the next entry must inject, if any."""
-        if self._owed is None or self._owed.pc != self.pc:
+        if self.owed is None or self.owed.pc != self.pc:
             return None
-        return 1 if self._owed.inject == INJECT_DB else 3
+        return 1 if self.owed.inject == INJECT_DB else 3
 
     @contextmanager
     def every_vector(self) -> Iterator[None]:
@@ -212,7 +220,7 @@ class Entrance:
 
     def _inject(self) -> int:
         """The INJECT flag for this entry; DR6 is set first, as injection carries none (spec 7)."""
-        owed, self._owed = self._owed, None
+        owed, self.owed = self.owed, None
         if owed is None or owed.pc != self.pc:
             return 0
         if owed.inject == INJECT_DB:
@@ -225,7 +233,7 @@ class Entrance:
 
     def enter(self, control: int, debugreg: tuple[int, ...], limits: Limits | None = None) -> Exit:
         """KVM_SET_GUEST_DEBUG and KVM_RUN, once."""
-        if self._owed is not None:
+        if self.owed is not None:
             control |= self._inject()
         self.control, self.debugreg = control, debugreg
         self.engine.set_guest_debug(control, debugreg)
@@ -238,7 +246,7 @@ class Entrance:
         self.engine.set_guest_debug(control, debugreg)
         self.control, self.debugreg = control, debugreg
         if control & (INJECT_DB | INJECT_BP):
-            self._owed = None
+            self.owed = None
 
     def enter_by_hand(self, limits: Limits) -> Exit:
         """KVM_RUN, once, with what was set last.

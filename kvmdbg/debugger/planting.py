@@ -70,9 +70,10 @@ class Planter:
         del self._originals[address]
         return untouched
 
-    def forget(self) -> None:
-        """All of RAM was replaced: nothing is planted any more."""
+    def forget(self, planted: Mapping[int, int] | None = None) -> None:
+        """All of RAM was replaced: only ``planted`` (address and original byte) is there now."""
         self._originals.clear()
+        self._originals.update(planted or {})
 
     def hide(self, address: int, raw: bytes) -> bytes:
         """Bytes read at ``address`` as the guest would have them."""

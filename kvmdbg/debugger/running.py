@@ -33,7 +33,7 @@ class Runner:
         self.entrance = entrance
         self._engine = entrance.engine
         self._guest = entrance.guest
-        self._judge = Judge(entrance)
+        self.judge = Judge(entrance)
         self._start = 0
         """Where the step at hand began."""
         self.sigint = HeldSigint()
@@ -41,7 +41,7 @@ class Runner:
 
     def start_over(self) -> None:
         """The guest begins anew."""
-        self._judge.start_over()
+        self.judge.start_over()
         self.entrance.start_over()
 
     def rearm(self) -> None:
@@ -50,15 +50,15 @@ class Runner:
 
     def request_stop(self) -> None:
         """End the command that is under way. From any thread."""
-        self._judge.requested = True
+        self.judge.requested = True
         self._engine.request_stop()
 
     def enter_by_hand(self, limits: Limits) -> Exit:
         """KVM_RUN, once, for the user: nobody judges the exit, nothing is counted."""
         exit = self.entrance.enter_by_hand(limits)
-        self._judge.start_over()
+        self.judge.start_over()
         if isinstance(exit, ExceptionExit):
-            self._judge.here, self._judge.raised = exit.pc, exit
+            self.judge.here, self.judge.raised = exit.pc, exit
         return exit
 
     # Commands
@@ -73,7 +73,7 @@ class Runner:
 
     def run_to(self, goal: Goal, limits: Limits) -> Outcome:
         """Run to a place; a breakpoint at the present one does not count again."""
-        self._judge.here = self._guest.pc()
+        self.judge.here = self._guest.pc()
         return self.cont(limits, goal)
 
     def step(self, count: int, until: Callable[[], bool] | None = None) -> Outcome:
@@ -90,12 +90,12 @@ class Runner:
 
     def _begin(self, goal: Goal | None, single: bool) -> None:
         self.entrance.begin(goal.address if goal else None, single)
-        self._judge.begin(goal)
+        self.judge.begin(goal)
 
     def _end(self) -> None:
-        if self._judge.goal is not None:
+        if self.judge.goal is not None:
             self.entrance.plant()
-        self._judge.end()
+        self.judge.end()
 
     # Continuing
 
@@ -106,20 +106,20 @@ class Runner:
             if limits.left[0] == 0:
                 return of_intr(IntrExit("budget"), limits)
             exit = self._go(limits)
-            outcome = None if exit is None else self._judge.judge(exit, limits)
+            outcome = None if exit is None else self.judge.judge(exit, limits)
             if outcome is not None:
                 return outcome
 
     def _go(self, limits: Limits) -> Exit | None:
         """One stretch; None if it ended at a place that means nothing to anybody."""
         entrance = self.entrance
-        counted, self._judge.here = self._judge.here, None
+        counted, self.judge.here = self.judge.here, None
         if counted == entrance.pc and entrance.blocked(entrance.pc):
             exit = self._into_handler(limits) if self._taking else self._step_off(limits)
             if isinstance(exit, IntrExit) and counted == entrance.pc:
-                self._judge.here = counted
+                self.judge.here = counted
             return exit
-        entrance.lifted = self._judge.raised = None
+        entrance.lifted = self.judge.raised = None
         return entrance.enter(entrance.running(), entrance.table.debugreg, limits)
 
     def _step_off(self, limits: Limits) -> Exit | None:
@@ -157,12 +157,12 @@ class Runner:
         with entrance.without(start) as debugreg, entrance.planted(after):
             exit = entrance.enter(entrance.running(), debugreg, limits)
         passed = isinstance(exit, DebugExit) and exit.exception == 3 and exit.pc == after
-        return None if passed and not self._judge.counts(after) else exit
+        return None if passed and not self.judge.counts(after) else exit
 
     @property
     def _taking(self) -> tuple[int, bool, int | None] | None:
         """Vector, whether by INT n, and error code of what the guest takes at pc, if anything."""
-        owing, raised = self.entrance.owing, self._judge.raised
+        owing, raised = self.entrance.owing, self.judge.raised
         if owing is not None:
             return owing, False, None
         if raised is None or raised.pc != self.entrance.pc:
@@ -176,14 +176,14 @@ class Runner:
         """
         entrance = self.entrance
         vector, software, code = self._taking or (0, False, None)
-        self._judge.raised = None
+        self.judge.raised = None
         target = handler_of(self._guest, vector, software=software, error_code=code)
         if entrance.owing is None:
             self._announce(vector, software)
         with entrance.without(entrance.pc) as debugreg, entrance.planted(target):
             exit = entrance.enter(entrance.running(), debugreg, limits)
         there = isinstance(exit, DebugExit) and exit.exception == 3 and exit.pc == target
-        return None if there and not self._judge.counts(entrance.pc) else exit
+        return None if there and not self.judge.counts(entrance.pc) else exit
 
     def _announce(self, vector: int, software: bool) -> None:
         """Say where the step leads. An INT3 would come back to the host, so it is injected."""
@@ -209,7 +209,7 @@ class Runner:
                 done += 1
             if until is not None and until():
                 break
-        self._judge.here = self.entrance.pc
+        self.judge.here = self.entrance.pc
         return self._stepped(done)
 
     def _walk(self, count: int) -> tuple[int, Exit | None]:
@@ -218,7 +218,7 @@ class Runner:
         self._start = entrance.pc
         if self._taking or entrance.blocked(entrance.pc):
             return 0, None
-        self._judge.raised = None
+        self.judge.raised = None
         set_guest_debug, run, append = engine.set_guest_debug, engine.run, entrance.timeline.append
         at, debugreg = entrance.table.at, entrance.table.debugreg
         control = entrance.stepping()
@@ -239,7 +239,7 @@ class Runner:
     def _finish_step(self, exit: Exit | None) -> Outcome | None:
         """Bring one step to its end, which may take several exits; an outcome if it must stop."""
         limits = Limits(self._engine)
-        self._judge.here = None
+        self.judge.here = None
         while True:
             if exit is not None:
                 exit = self.entrance.complete(exit, self._start)
@@ -249,7 +249,7 @@ class Runner:
                 return None
             if _is_access(exit):
                 return self._arrive(exit)
-            outcome = self._judge.judge(exit, limits)
+            outcome = self.judge.judge(exit, limits)
             if _is_step(exit):
                 return both(outcome, self._arrive(exit))
             if outcome is not None:
@@ -259,10 +259,10 @@ class Runner:
     def _arrive(self, exit: Exit) -> Outcome | None:
         """The step is done; it may have led to a breakpoint. Another round of a REP does not."""
         pc = self.entrance.pc
-        if self._judge.here == pc:
+        if self.judge.here == pc:
             return None
         if pc in self.entrance.table.at and (pc != self._start or not self._is_rep(pc)):
-            return self._judge.arrive(exit)
+            return self.judge.arrive(exit)
         return None
 
     def _stepped(self, done: int) -> Outcome:

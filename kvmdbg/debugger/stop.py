@@ -36,6 +36,8 @@ class StopKind(StrEnum):
     TIMEOUT = "timeout"
     INTERRUPTED = "interrupted"
     ERROR = "error"
+    TRAVEL = "travel"
+    """Nothing stopped the guest: it was taken to another moment."""
 
 
 class GuestDebugSetting(NamedTuple):

@@ -10,13 +10,13 @@ import os
 from types import TracebackType
 from typing import Final
 
-from ..engines import Engine, open_engine
+from ..engines import Engine, Factory, open_engine
 from ..errors import BadInput, UnknownName, VmClosed
 from ..exits import Exit
 from ..history.timeline import Timeline
 from ..irqchip import Irqchip
 from ..machine.layout import gate
-from ..machine.ports import PortBus, TextConsole
+from ..machine.ports import TextConsole
 from ..program import Program
 from ..program.load import LoadImage, plan
 from ..x86.decode import Instruction
@@ -29,10 +29,13 @@ from .entering import Entrance
 from .explain import Explanation
 from .guest import Guest
 from .memory import PhysicalMemory
+from .moments import Moments
 from .reporting import Reporter
 from .running import Runner
 from .stop import GuestDebugSetting, Stop, check_setting
 from .suggest import did_you_mean
+from .tape import Tape
+from .travel import Travel, recording
 
 _ENTRIES: Final = ("start", "_start")
 """Labels at which a program begins, if nobody says where."""
@@ -40,14 +43,15 @@ _ENTRIES: Final = ("start", "_start")
 Loadable = Program | bytes | bytearray | memoryview | str | os.PathLike[str]
 
 
-class Vm:
+class Vm(Moments):
     """A guest, and everything one can do to it.
 
-    ``engine`` is ``"auto"`` or the name of one (``engines.ENGINES``), ``mode`` the processor's mode
-    to begin in (``real``, ``protected``, ``long``), ``ram`` the guest's memory in bytes: a multiple
-    of 4096 from 64 KiB to 3 GiB. ``profile`` names whose rules of debugging the embedded engine
-    follows (``profiles.PROFILES``; ``reference`` if None). Raises UnknownName, BadInput or
-    EngineUnavailable.
+    ``engine`` is ``"auto"``, the name of one (``engines.ENGINES``), or a function that opens one
+    (docs/engine-contract.md), ``mode`` the processor's mode to begin in (``real``, ``protected``,
+    ``long``), ``ram`` the guest's memory in bytes: a multiple of 4096 from 64 KiB to 3 GiB.
+    ``profile`` names whose rules of debugging the embedded engine follows (``profiles.PROFILES``;
+    ``reference`` if None). ``record``: remember the way, so that one can go back on it (where the
+    engine has an instruction clock). Raises UnknownName, BadInput or EngineUnavailable.
 
     >>> with Vm() as vm:
     ...     vm.load(b"\\xb8\\x05\\x00\\x00\\x00\\xf4")      # mov eax, 5; hlt
@@ -57,27 +61,31 @@ class Vm:
 
     def __init__(
         self,
-        engine: str = "auto",
+        engine: str | Factory = "auto",
         mode: str = "long",
         ram: int = 16 * 2**20,
         profile: str | None = None,
+        record: bool = True,
     ) -> None:
         check_mode(mode)
         check_ram(ram)
         self._boot_mode = mode
-        self._engine = open_engine(engine, ram, profile)
+        self._engine = recording(open_engine(engine, ram, profile), record)
+        self.opened_by = engine
+        """As given: for another VM like this one."""
         self._profile = profile
         self._closed = False
         self._guest = Guest(self._engine)
         self._table = BreakpointTable(self._guest)
         self._timeline = Timeline()
         self._console = TextConsole()
-        bus = PortBus()
+        bus = Tape(self._console)
         self._console.attach_to(bus)
         entrance = Entrance(self._guest, self._table, bus, self._timeline)
         self._runner = Runner(entrance)
         self._reporter = Reporter(self._guest, entrance, self._console)
         self._commands = Commands(self._guest, self._runner, self._reporter)
+        self._travel = Travel(self._guest, self._runner, self._reporter, self._timeline, bus)
         self._program: Program | None = None
         self._image: LoadImage | None = None
         self._empty = self._engine.snapshot()
@@ -185,6 +193,7 @@ class Vm:
         self._timeline.clear()
         self._console.clear()
         self._reporter.start_over()
+        self._travel.start_over()
 
     def close(self) -> None:
         """Give everything back. Calling it twice is harmless."""
@@ -230,7 +239,7 @@ class Vm:
         Raises BadInput, and VmInterrupted on Ctrl-C.
         """
         self._check()
-        return self._commands.step(count, how, where)
+        return self._travel.through(lambda: self._commands.step(count, how, where))
 
     def cont(self, max_instructions: int | None = None, timeout: float | None = None) -> Stop:
         """Run until something stops the guest: a breakpoint, HLT, a triple fault, a limit.
@@ -239,7 +248,7 @@ class Vm:
         Raises BadInput, and VmInterrupted on Ctrl-C.
         """
         self._check()
-        return self._commands.cont(max_instructions, timeout)
+        return self._travel.through(lambda: self._commands.cont(max_instructions, timeout))
 
     def request_stop(self) -> None:
         """End the step or run that is under way; from any thread."""
@@ -269,7 +278,7 @@ class Vm:
         are the caller's (``vm.vcpu.complete_io``). Raises BadInput, and VmInterrupted on Ctrl-C.
         """
         self._check()
-        return self._commands.enter(max_instructions, timeout)
+        return self._travel.through(lambda: self._commands.enter(max_instructions, timeout))
 
     @property
     def last_exit(self) -> Exit | None:

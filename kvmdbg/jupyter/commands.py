@@ -49,11 +49,11 @@ ASM = Command(
     ),
 )
 
-STEP_WAYS = ("into", "over", "out", "until")
+STEP_WAYS = ("into", "over", "out", "until", "back")
 
 STEP = Command(
     "%step",
-    "[N] [into|over|out|until WHERE]",
+    "[N] [into|over|out|back|until WHERE]",
     "Let the guest execute N instructions (one), and show what changed.",
     words=(0, 16),
     details=(
@@ -61,6 +61,7 @@ STEP = Command(
         "over    a CALL, INT n, REP or LOOP counts as one step\n"
         "out     until the function at hand has returned\n"
         "until   until the guest reaches WHERE\n"
+        "back    N instructions back in time\n"
         "The line gives back the Stop: s = %step, then s.regs.rax, s.changes, s.exit, ..."
     ),
     examples=(
@@ -68,6 +69,7 @@ STEP = Command(
         ("%step 3", "three instructions, one output"),
         ("%step over", "over a call"),
         ("%step until done", "up to a label"),
+        ("%step 3\n%step back 2", "back in time"),
         ("s = %step", "keep the Stop in a variable"),
     ),
 )
@@ -214,6 +216,32 @@ _VM = (
             "pulse   up and down again: one interrupt, if the line is edge-triggered"
         ),
         examples=(("%vm new --irqchip\n%vm irq 1", "a key was pressed"),),
+    ),
+    Command(
+        "%vm back",
+        "",
+        "Back in time, to the previous stop.",
+        details=(
+            "Registers, memory, chips and console are as they were. The recorded future stays for\n"
+            "%vm goto; changing the past, or running differently, begins a new branch."
+        ),
+        examples=(("%step\n%step\n%vm back", ""),),
+    ),
+    Command(
+        "%vm goto",
+        "CLOCK|BOOKMARK",
+        "To another moment: an instruction clock, or a bookmark.",
+        words=(1, 1),
+        takes=("number",),
+        examples=(("%step 3\n%vm goto 1", "where one instruction had been executed"),),
+    ),
+    Command(
+        "%vm bookmark",
+        "[NAME]",
+        "Name the present moment, for %vm goto; alone: list the bookmarks.",
+        words=(0, 1),
+        takes=("nothing",),
+        examples=(("%vm bookmark here\n%step\n%vm goto here", ""),),
     ),
     Command(
         "%vm timeline",

@@ -13,6 +13,7 @@ from keyword import iskeyword
 from typing import Any
 
 from ..debugger.vm import Vm
+from ..engines import Factory
 from ..errors import BadInput, NoVm
 from ..program import Program
 from ..x86.registers import CpuMode
@@ -85,7 +86,7 @@ class Session:
         profile: str | None = None,
         irqchip: bool = False,
     ) -> Vm:
-        same, rules = ("auto", None) if self.vm is None else (self.vm.engine_name, self.vm.profile)
+        same, rules = ("auto", None) if self.vm is None else (_engine_of(self.vm), self.vm.profile)
         if engine is not None and engine != same:
             rules = None
         new = Vm(engine or same, mode, ram or self.ram, profile or rules)
@@ -155,6 +156,11 @@ def _with_irqchip(new: Vm) -> Vm:
         new.close()
         raise
     return new
+
+
+def _engine_of(vm: Vm) -> str | Factory:
+    """What makes another engine like this VM's: its name, or a function of somebody's own."""
+    return vm.engine_name if isinstance(vm.opened_by, str) else vm.opened_by
 
 
 def _farewell(old: Vm) -> list[str]:

@@ -36,7 +36,7 @@ def step(session: Session, line: str) -> Stop:
             how = word
         else:
             raise unknown("way to step", word, STEP_WAYS)
-    return vm.step(count, how=how)
+    return vm.step_back(count) if how == "back" else vm.step(count, how=how)
 
 
 def _until(vm: Vm, words: list[str]) -> Stop:

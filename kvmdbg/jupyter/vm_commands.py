@@ -125,6 +125,30 @@ def _irq(session: Session, args: Arguments) -> Shown:
     return sentences(vm, [f"IRQ {line}: {way}; more: %vm irqchip"])
 
 
+def _back(session: Session, _: Arguments) -> Stop:
+    return session.require_vm().back()
+
+
+def _goto(session: Session, args: Arguments) -> Stop:
+    where = args.words[0]
+    return session.require_vm().goto(_clock(where) if where[0].isdigit() else where)
+
+
+def _clock(text: str) -> int:
+    """A clock as it is shown, or as people write numbers: ``1,234``, ``5M``."""
+    plain = text.replace(",", "")
+    return 0 if plain.strip("0") == "" else positive(plain)
+
+
+def _bookmark(session: Session, args: Arguments) -> Shown:
+    vm = session.require_vm()
+    if args.words:
+        clock = vm.bookmark(args.words[0])
+        return sentences(vm, [f"{args.words[0]}: clock {clock:,}; %vm goto {args.words[0]}"])
+    named = [f"{name}: clock {clock:,}" for name, clock in vm.bookmarks.items()]
+    return sentences(vm, named or ["there are no bookmarks; %vm bookmark NAME sets one"])
+
+
 def _timeline(session: Session, args: Arguments) -> Shown:
     return cards.timeline(session.require_vm(), args.word(0, positive) or 20)
 
@@ -217,6 +241,9 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "dr": _dr,
     "irqchip": _irqchip,
     "irq": _irq,
+    "back": _back,
+    "goto": _goto,
+    "bookmark": _bookmark,
     "timeline": _timeline,
     "stop": _stop,
     "debug": _debug,

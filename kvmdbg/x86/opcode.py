@@ -16,6 +16,7 @@ SYSCALL, SYSRET, SYSENTER = 0x0F05, 0x0F07, 0x0F34
 MOV_FROM_DR, MOV_TO_DR = 0x0F21, 0x0F23
 RDTSC, WRMSR, RDMSR = 0x0F31, 0x0F30, 0x0F32
 MOV_FROM_CR8, MOV_TO_CR8, RDTSCP = 0x0F2008, 0x0F2208, 0x0F01F9
+RDRAND, RDSEED = 0x0FC706, 0x0FC707
 """``Opcode.kind`` of instructions that share their opcode with others."""
 STI = 0xFB
 MOV_TO_SEGMENT = 0x8E
@@ -44,9 +45,11 @@ class Opcode(NamedTuple):
 
     @property
     def kind(self) -> int:
-        """``code``, told apart further where it is shared: MOV CR8, RDTSCP."""
+        """``code``, told apart further where it is shared: MOV CR8, RDTSCP, RDRAND, RDSEED."""
         if self.code in (0x0F20, 0x0F22) and self.rex & 4 and not self.after >> 3 & 7:
             return self.code << 8 | 8
+        if self.code == 0x0FC7 and self.after >= 0xF0:
+            return self.code << 8 | self.after >> 3 & 7
         return RDTSCP if self.code == 0x0F01 and self.after == 0xF9 else self.code
 
     @property

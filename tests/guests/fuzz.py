@@ -54,7 +54,7 @@ PATIENCE = 20.0
 """Seconds after which a silent child is taken to hang."""
 
 _TYPES = get_args(Exit)
-_ENDS = (ShutdownExit, InternalErrorExit, FailEntryExit)
+ENDS = (ShutdownExit, InternalErrorExit, FailEntryExit)
 _E, _S = GuestDbg.ENABLE, GuestDbg.SINGLESTEP
 _W, _H, _K = GuestDbg.USE_SW_BP, GuestDbg.USE_HW_BP, GuestDbg.BLOCKIRQ
 _INJECT = (GuestDbg.INJECT_DB, GuestDbg.INJECT_BP)
@@ -76,13 +76,13 @@ def run_guest(guest: WildGuest, dice: random.Random) -> list[str]:
     """Run one guest in an engine of its own; the names of its exits."""
     engine = open_engine("unicorn", RAM)
     try:
-        _set_up(engine, guest, dice)
+        set_up(engine, guest, dice)
         return [type(exit_).__name__ for exit_ in _exits(engine, guest, dice)]
     finally:
         engine.close()
 
 
-def _set_up(engine: Engine, guest: WildGuest, dice: random.Random) -> None:
+def set_up(engine: Engine, guest: WildGuest, dice: random.Random) -> None:
     for address, data in guest.memory:
         engine.write_memory(address, data)
     engine.set_sregs(guest.sregs)
@@ -116,7 +116,7 @@ def _exits(engine: Engine, guest: WildGuest, dice: random.Random) -> Iterator[Ex
         if not isinstance(exit_, _TYPES):
             raise TypeError(f"run() returned {exit_!r}")
         yield exit_
-        if isinstance(exit_, _ENDS) or exit_ == IntrExit("timeout"):
+        if isinstance(exit_, ENDS) or exit_ == IntrExit("timeout"):
             return
         _answer(engine, exit_, dice)
 

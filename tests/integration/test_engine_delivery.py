@@ -221,3 +221,18 @@ def test_an_nmi_arrives_without_if() -> None:
         b.vcpu.nmi()
         assert b.run() == HltExit()
         assert b.reg("rbx") == 1
+
+
+@pytest.mark.parametrize("instruction", ["rdrand", "rdseed"])
+def test_random_numbers_are_the_same_in_every_run(instruction: str) -> None:
+    text = f"{instruction} rax\nsetc bl\n{instruction} ecx\n{instruction} dx\nhlt"
+    seen = set()
+    for _ in range(2):
+        with Bench(text) as b:
+            b.set(rdx=0x11110000)
+            assert b.run() == HltExit()
+            seen.add(b.vcpu.get_regs())
+    (regs,) = seen
+    assert regs.rbx == 1
+    assert (regs.rcx >> 32, regs.rdx >> 16) == (0, 0x1111)
+    assert len({regs.rax, regs.rcx, regs.rdx & 0xFFFF}) == 3

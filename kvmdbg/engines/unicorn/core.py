@@ -28,6 +28,8 @@ from ...x86.opcode import (
     MOV_TO_SEGMENT,
     PUSHF,
     RDMSR,
+    RDRAND,
+    RDSEED,
     RDTSC,
     RDTSCP,
     SYSCALL,
@@ -56,12 +58,12 @@ _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
 # A block is decoded only if some byte in it could begin one of these.
 _SUSPECT = re.compile(
-    rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x01\x05\x07\x20-\x23\x30-\x34]", re.DOTALL
+    rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x01\x05\x07\x20-\x23\x30-\x34\xc7]", re.DOTALL
 )
 _INTERCEPTED = frozenset(
     (
         *(MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, SYSRET, *IN_OUT, *INS_OUTS),
-        *(RDTSC, RDTSCP, RDMSR, WRMSR, MOV_FROM_CR8, MOV_TO_CR8),
+        *(RDTSC, RDTSCP, RDMSR, WRMSR, MOV_FROM_CR8, MOV_TO_CR8, RDRAND, RDSEED),
     )
 )
 

@@ -25,6 +25,8 @@ from ...x86.opcode import (
     MOV_TO_CR8,
     MOV_TO_DR,
     RDMSR,
+    RDRAND,
+    RDSEED,
     RDTSC,
     RDTSCP,
     SYSCALL,
@@ -35,10 +37,10 @@ from ...x86.opcode import (
 )
 from ...x86.paging import PageFault
 from ...x86.ports import may_use_port
-from ...x86.registers import CR0, CR4, EFER, MASK32, RFLAGS, CpuMode, Segment
+from ...x86.registers import CR0, CR4, EFER, MASK32, MASK64, RFLAGS, CpuMode, Segment
 from ...x86.vectors import Vector
 from . import raised, transfers
-from .state import CR, EFLAGS, HF_CPL, HFLAGS, RSP
+from .state import CONDITION_CODES, CR, EFLAGS, HF_CPL, HFLAGS, RSP
 
 if TYPE_CHECKING:
     from .vcpu import Vcpu
@@ -49,6 +51,7 @@ _STAR, _LSTAR, _FMASK = 0xC000_0081, 0xC000_0082, 0xC000_0084
 _SYSENTER_CS, _SYSENTER_ESP, _SYSENTER_EIP = 0x174, 0x175, 0x176
 _RAX, _RCX, _RDX, _R11 = 0, 1, 2, 11
 _PORT_BY_BYTE = frozenset(range(0xE4, 0xE8))
+_GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, odd
 _TSC_AUX = 0xC000_0103
 _TF = int(RFLAGS.TF)
 
@@ -199,6 +202,19 @@ def rdtsc(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     return vcpu.retire(opcode.end + 1)
 
 
+def rdrand(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
+    """RDRAND and RDSEED answer from virtual time, so that two runs agree (and nobody is safe)."""
+    state = vcpu.state
+    mixed = (vcpu.chipset.now + 1) * _GOLDEN & MASK64
+    mixed = (mixed ^ mixed >> 29) * _GOLDEN & MASK64
+    general, size = (opcode.after & 7) | (opcode.rex & 1) << 3, opcode.operand_bytes(state.bits())
+    mask = (1 << 8 * size) - 1
+    kept = state.q[general] & ~mask if size == 2 else 0
+    state.q[general] = kept | (mixed >> 64 - 8 * size) & mask
+    state.set_rflags(state.rflags() & ~CONDITION_CODES | int(RFLAGS.CF))
+    return vcpu.retire(opcode.end + 1)
+
+
 def rdmsr(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
     """RDMSR of the TSC and of the APIC's MSRs; the others are Unicorn's."""
     index = vcpu.state.q[_RCX] & MASK32
@@ -243,6 +259,7 @@ TABLE: dict[int, Handler] = {
     SYSCALL: syscall,
     SYSRET: sysret,
     **dict.fromkeys((RDTSC, RDTSCP), rdtsc),
+    **dict.fromkeys((RDRAND, RDSEED), rdrand),
     RDMSR: rdmsr,
     WRMSR: wrmsr,
     **dict.fromkeys((MOV_FROM_CR8, MOV_TO_CR8), mov_cr8),
