@@ -1,7 +1,8 @@
 """Random guests in all modes: every earlier moment is found again as it was, and so is the end.
 
 Wild guests (anything in their tables, any debug setting) travel on the bare ioctl line; programs
-travel through ``Vm``, with breakpoints, steps and edits.
+travel through ``Vm``, with breakpoints, steps and edits. It is run by hand:
+``python -m tests.guests.travels``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kvmdbg import Vm, assemble
@@ -112,14 +112,12 @@ def check_routes(seed: int, number: int) -> None:
         assert state(engine) == found, (number, where)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_wild_guests_moments_are_found_again_in_any_order(kind: str) -> None:
+def wild_moments_are_found_again(kind: str) -> None:
     first = KINDS.index(kind)
     assert sum(check_wild(1, first + len(KINDS) * n) for n in range(GUESTS)) > GUESTS
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_ways_to_the_same_clock_lead_to_the_same_state(kind: str) -> None:
+def two_ways_lead_to_the_same_state(kind: str) -> None:
     first = KINDS.index(kind)
     for n in range(GUESTS):
         check_routes(2, first + len(KINDS) * n)
@@ -128,7 +126,12 @@ def test_two_ways_to_the_same_clock_lead_to_the_same_state(kind: str) -> None:
 # Programs through Vm
 
 ACTIONS = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 40)), min_size=3, max_size=12)
-THOROUGH = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+THOROUGH = settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # to shrink such a guest takes minutes
+)
 PORTS = "mov al, 0x42\nout 0xe9, al\nin al, 0xe9\n"
 
 
@@ -192,10 +195,25 @@ def of(mode: str, faults: bool = False) -> Callable[[], None]:
     return check
 
 
-@pytest.mark.parametrize("mode", ["real", "protected", "long"])
-def test_every_stop_of_a_random_program_is_found_again(mode: str) -> None:
+def stops_are_found_again(mode: str) -> None:
     of(mode)()
 
 
-def test_so_is_every_stop_of_a_program_with_faults() -> None:
+def stops_among_faults_are_found_again() -> None:
     of("long", faults=True)()
+
+
+def main() -> None:
+    """All of it, as often as one likes."""
+    for kind in KINDS:
+        wild_moments_are_found_again(kind)
+        two_ways_lead_to_the_same_state(kind)
+        print(kind, flush=True)
+    for mode in ("real", "protected", "long"):
+        stops_are_found_again(mode)
+        print(mode, flush=True)
+    stops_among_faults_are_found_again()
+
+
+if __name__ == "__main__":
+    main()
