@@ -5,7 +5,7 @@ Must not know: what is done with that word, or how the guest is run.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..engines import Capability, Engine
@@ -23,6 +23,8 @@ class Noting:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.name = engine.name
+        self.get_regs: Callable[[], Regs] = engine.get_regs
+        """KVM_GET_REGS; asked after every step, so it is the engine's own method."""
 
     def __getattr__(self, name: str) -> Any:
         if name == "_engine":  # not there yet: do not ask for ever
@@ -57,10 +59,6 @@ class Noting:
     def read_memory(self, address: int, size: int) -> bytes:
         """Guest-physical bytes."""
         return self._engine.read_memory(address, size)
-
-    def get_regs(self) -> Regs:
-        """KVM_GET_REGS."""
-        return self._engine.get_regs()
 
     def get_sregs(self) -> Sregs:
         """KVM_GET_SREGS."""

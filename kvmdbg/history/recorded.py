@@ -201,12 +201,13 @@ class Recorded(Noting):
 
     def _walk_on(self) -> Exit:
         """One step under a setting that holds; such steps in a row are one entry too."""
+        engine = self._engine
         try:
-            exit = self._engine.run()
+            exit = engine.run()
         except BaseException:
             self._came_back(None, 0.0, cut=True)
             raise
-        clock = self._engine.clock
+        clock = engine.clock
         if type(exit) is not DebugExit or exit.dr6 != _PLAIN or clock != self.clock + 1:
             self._came_back(None, _STEP_COST)
             return exit

@@ -395,7 +395,7 @@ class UnicornEngine:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put a snapshot of this engine back, with what was under way in it."""
-        if not isinstance(snapshot, UnicornSnapshot) or len(snapshot.ram) != self._ram_size:
+        if not isinstance(snapshot, UnicornSnapshot) or snapshot.ram_size != self._ram_size:
             raise BadInput("this snapshot was made by another engine or with other RAM")
         with self._owned():
             self._untried = True

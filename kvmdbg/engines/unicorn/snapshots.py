@@ -14,15 +14,24 @@ from .transfers import Transfer
 from .waiting import Queued, Returns
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     from .vcpu import Vcpu
+
+_CHUNK = 0x10000
+_ZEROS = bytes(_CHUNK)
 
 
 @dataclass(frozen=True, slots=True)
 class UnicornSnapshot:
-    """CPU context, RAM, debug state, clock, chips. Opaque to everyone else."""
+    """CPU context, RAM, debug state, clock, chips. Opaque to everyone else.
+
+    ``ram`` ends with the last chunk that is not all zeros; ``ram_size`` is its full size.
+    """
 
     context: object
     ram: bytes
+    ram_size: int
     debug: DebugState
     clock: int
     events: Queued
@@ -44,12 +53,21 @@ class UnderWay(NamedTuple):
     returns: Returns
 
 
+def _used(ram: mmap) -> int:
+    """Bytes up to the end of the last chunk that holds anything; most guests leave most of it 0."""
+    end = len(ram)
+    while end and ram[max(end - _CHUNK, 0) : end] == _ZEROS[-end:]:
+        end -= min(_CHUNK, end)
+    return end
+
+
 def take(vcpu: Vcpu) -> UnicornSnapshot:
     """The whole state."""
     core, events = vcpu.core, vcpu.interrupts
     return UnicornSnapshot(
         core.machine.uc.context_save(),
-        bytes(core.machine.ram),
+        core.machine.ram[: _used(core.machine.ram)],
+        core.machine.ram_size,
         vcpu.debug,
         core.clock,
         events.queued(),
@@ -72,7 +90,9 @@ def put(vcpu: Vcpu, snapshot: UnicornSnapshot) -> None:
     """Put it back."""
     core, events = vcpu.core, vcpu.interrupts
     core.machine.uc.context_restore(snapshot.context)
-    core.machine.ram[:] = snapshot.ram
+    used = len(snapshot.ram)
+    core.machine.ram[:used] = snapshot.ram
+    core.machine.ram[used:] = bytes(core.machine.ram_size - used)
     core.machine.flush_translations()
     core.machine.flush_tlb()
     core.w[Word.INSNS] = snapshot.clock
