@@ -17,9 +17,9 @@ import weakref
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Final, NoReturn
+from typing import Final
 
-from ...errors import AddressError, BadInput, IoctlError, VmBusy, VmClosed
+from ...errors import AddressError, BadInput, IoctlError
 from ...exits import Exit, IntrExit
 from ...irqchip import Irqchip
 from ...uapi import Cap, GuestDbg, MpState
@@ -27,6 +27,7 @@ from ...x86.delivery import Step
 from ...x86.registers import CpuMode, DebugRegs, Regs, Sregs, VcpuEvents
 from .. import Capability, Snapshot
 from ..interrupts import held_sigint
+from ..owning import OneOwner
 from . import probe, saving, values
 from .emulating import EmulatingEntry
 from .entry import Entry
@@ -43,7 +44,7 @@ _NO_PAGING: Final = (
 )
 
 
-class KvmEngine:
+class KvmEngine(OneOwner):
     """The Engine protocol (engines/__init__.py) over /dev/kvm.
 
     What KVM does not do on this host is made up for where that is possible (emulating.py), unless
@@ -415,24 +416,6 @@ class KvmEngine:
                 watch.leave(self)  # a Ctrl-C inside of a step's end may have left it there
                 self._free()
                 self._release()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise VmClosed("this VM was closed; make a new one with Vm() or %vm new")
-
-    def _refuse(self) -> NoReturn:
-        self._check_open()
-        raise VmBusy("the VM is running in another thread; stop it first")
-
-    @contextmanager
-    def _owned(self) -> Iterator[None]:
-        """One thread at a time: the kernel would let the other wait until the guest exits."""
-        if self._closed or not self._owner.acquire(False):
-            self._refuse()
-        try:
-            yield
-        finally:
-            self._owner.release()
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

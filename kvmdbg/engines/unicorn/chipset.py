@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...irqchip import Irqchip
 from ...x86.delivery import Event, EventKind
+from ...x86.registers import MASK64
 
 if TYPE_CHECKING:
     from .core import Core
@@ -194,7 +195,7 @@ class Chipset:
     @property
     def tsc(self) -> int:
         """The guest's time stamp counter."""
-        return self.now + self.time.tsc_offset & (1 << 64) - 1
+        return self.now + self.time.tsc_offset & MASK64
 
     def owns_msr(self, index: int) -> bool:
         """This MSR is not Unicorn's business."""
@@ -210,7 +211,7 @@ class Chipset:
             return self.time.adjust
         value = None if self.chip is None else self.chip.rdmsr(index, self.now)
         if index == IA32_TSC_DEADLINE and value:
-            return value + self.time.tsc_offset & (1 << 64) - 1
+            return value + self.time.tsc_offset & MASK64
         return value
 
     def wrmsr(self, index: int, value: int) -> bool:
@@ -227,13 +228,12 @@ class Chipset:
 
     def _tick_of(self, deadline: int) -> int:
         """When the guest's TSC is ``deadline``; half its range ahead is in the past."""
-        ahead = deadline - self.tsc & (1 << 64) - 1
+        ahead = deadline - self.tsc & MASK64
         return self.now + ahead if ahead < 1 << 63 else self.now
 
     def _set_tsc(self, difference: int) -> None:
         """Both ways of setting the TSC show in the other (SDM vol. 3, 17.17.3)."""
-        mask = (1 << 64) - 1
         offset, adjust = self.time.tsc_offset, self.time.adjust
         self.time = replace(
-            self.time, tsc_offset=offset + difference & mask, adjust=adjust + difference & mask
+            self.time, tsc_offset=offset + difference & MASK64, adjust=adjust + difference & MASK64
         )

@@ -49,7 +49,6 @@ _NO_SITE = (1 << 64) - 1
 _MOST_SITES = 512
 LONGEST_ACCESS = 64
 """Bytes of the widest single access."""
-_LONGEST = 15
 _RCX = 1
 _RF = int(RFLAGS.RF)
 _SS = 2  # the register's number in ModRM
@@ -201,7 +200,7 @@ class Core:
         """
         w, q, bits = self.w, self.machine.q, self.state.bits()
         pc, end = self.state.hook_pc(), w[Word.LAST_PC] + (w[Word.LAST] >> 16)
-        if q[_RCX] & 0xFFFF or not w[Word.LAST_PC] <= pc < end or end - pc > _LONGEST:
+        if q[_RCX] & 0xFFFF or not w[Word.LAST_PC] <= pc < end or end - pc > decode.LONGEST:
             return
         opcode = read_opcode(self.code(pc, end - pc), bits)
         if opcode is None or not opcode.is_rep_string or opcode.end != end - pc:
@@ -254,7 +253,7 @@ class Core:
     def ends_with_mov_ss(self, after: int) -> bool:
         """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
         bits = self.state.bits()
-        for size in range(2, _LONGEST + 1):
+        for size in range(2, decode.LONGEST + 1):
             code = self.code(after - size, size)
             opcode = read_opcode(code, bits)
             if opcode is None or opcode.code != MOV_TO_SEGMENT or opcode.after >> 3 & 7 != _SS:

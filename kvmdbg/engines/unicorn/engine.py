@@ -10,12 +10,10 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Collection
 
 from ... import guestdebug
-from ...errors import BadInput, IoctlError, VmBusy, VmClosed
+from ...errors import BadInput, IoctlError
 from ...exits import Exit, FailEntryExit, IntrExit
 from ...guestdebug import PendingException
 from ...irqchip import Irqchip
@@ -26,6 +24,7 @@ from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
 from ...x86.vectors import Vector
 from .. import Capability, Snapshot
 from ..interrupts import held_sigint
+from ..owning import OneOwner
 from . import snapshots, transfers
 from .core import Core
 from .native import Why, Word
@@ -44,7 +43,7 @@ _EFER_BITS = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
 _SINGLESTEP = int(GuestDbg.SINGLESTEP)
 
 
-class UnicornEngine:
+class UnicornEngine(OneOwner):
     """The Engine protocol (engines/__init__.py) over one Unicorn instance."""
 
     name = "unicorn"
@@ -407,21 +406,3 @@ class UnicornEngine:
             with self._owned():
                 self._closed = True
                 self._core.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise VmClosed("this VM was closed; make a new one with Vm() or %vm new")
-
-    def _refuse(self) -> NoReturn:
-        self._check_open()
-        raise VmBusy("the VM is running in another thread; stop it first")
-
-    @contextmanager
-    def _owned(self) -> Iterator[None]:
-        """One thread at a time; Unicorn aborts the process when two threads meet in it."""
-        if self._closed or not self._owner.acquire(False):
-            self._refuse()
-        try:
-            yield
-        finally:
-            self._owner.release()

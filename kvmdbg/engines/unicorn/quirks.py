@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...x86.decode import LONGEST
 from ...x86.opcode import CARRIED_OUT_BY_KVM, Opcode, read_opcode
 from .native import Word
 from .state import RCX, RIP
 
 if TYPE_CHECKING:
     from .vcpu import Vcpu
-
-_LONGEST = 15
 
 
 def is_reported(vcpu: Vcpu) -> bool:
@@ -28,7 +27,7 @@ def is_reported(vcpu: Vcpu) -> bool:
 
 
 def _last_opcode(vcpu: Vcpu) -> Opcode | None:
-    code = vcpu.core.code(vcpu.core.w[Word.LAST_PC], _LONGEST)
+    code = vcpu.core.code(vcpu.core.w[Word.LAST_PC], LONGEST)
     return read_opcode(code, vcpu.state.bits())
 
 

@@ -19,7 +19,7 @@ from ...exits import DebugExit, Exit, HltExit, InternalErrorExit, IrqWindowOpenE
 from ...guestdebug import DebugState, Owner, PendingException
 from ...profiles import Profile
 from ...x86 import debugreg, delivery
-from ...x86.delivery import EventKind
+from ...x86.decode import LONGEST
 from ...x86.opcode import IRET, POPF, STI, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 TF, IF, RF = int(RFLAGS.TF), int(RFLAGS.IF), int(RFLAGS.RF)
 _SETS_IF = frozenset((STI, POPF))  # and IRET, which has its own hook
 _LOADS_FLAGS = frozenset((POPF, IRET, SYSRET))
-_LONGEST = 15
-_SOFTWARE = (EventKind.SOFTWARE, EventKind.SOFTWARE_EXCEPTION)
 _BS = debugreg.DR6_BS
 _STI_BYTE = b"\xfb"
 
@@ -237,7 +235,7 @@ class Vcpu:
 
     def code(self) -> bytes:
         """The bytes at CS:RIP, as many as an instruction can have."""
-        return self.core.machine.code(self.state.linear_pc(), _LONGEST)
+        return self.core.machine.code(self.state.linear_pc(), LONGEST)
 
     def opcode(self) -> Opcode | None:
         """The opcode at CS:RIP."""
