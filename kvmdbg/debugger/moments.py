@@ -44,6 +44,11 @@ class Moments:
         """The names of moments and their instruction clocks."""
         return self._travel.clocks()
 
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes that the recording's checkpoints hold (256 MiB at most); 0 without a recording."""
+        return self._travel.checkpoint_bytes
+
     def bookmark(self, name: str) -> int:
         """Name the present moment, for :meth:`goto`; its instruction clock."""
         self._check()

@@ -176,6 +176,12 @@ class Travel:
         mark = self.bookmarks[name] = self._now(recorded, f"bookmark {name}")
         return mark.position.clock
 
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes that the checkpoints hold."""
+        engine = self._engine
+        return engine.checkpoints.bytes_held if isinstance(engine, Recorded) else 0
+
     def clocks(self) -> dict[str, int]:
         """The bookmarks that can be gone to, and where."""
         return {name: mark.position.clock for name, mark in self._known().items()}

@@ -6,15 +6,18 @@ Must not know: what a snapshot is made of, or how the guest gets from one to the
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ..engines import Snapshot
 from .journal import Position
 
 BUDGET: Final = 256 * 2**20
-"""Bytes of guest RAM in all checkpoints of one recording."""
+"""Bytes that all checkpoints of one recording may hold."""
 
 _LEAST: Final = 3
+_MOST: Final = 1024
+"""Checkpoints: beyond this, the search for the one to drop would be felt."""
 
 
 class Checkpoint(NamedTuple):
@@ -30,24 +33,56 @@ class Checkpoints:
     """Checkpoints in order; the first one, where the recording begins, always stays."""
 
     def __init__(self, size: int, budget: int = BUDGET) -> None:
-        self._most = max(_LEAST, budget // size)
+        self._size = size
+        self._budget = budget
         self._kept: list[Checkpoint] = []
+        self._weights: list[int] = []
 
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def bytes_held(self) -> int:
+        """Bytes in all of them; what several share counts once."""
+        return sum(self._weights)
+
     def begin(self, first: Checkpoint) -> None:
         """The recording begins anew there."""
         self._kept = [first]
+        self._weigh()
 
     def add(self, checkpoint: Checkpoint, now: int) -> None:
-        """Keep one more; another goes if there are too many. ``now`` is where the clock stands."""
+        """Keep one more; others go if there are too many. ``now`` is where the clock stands."""
         place = bisect_right(self._kept, checkpoint.position, key=_position)
         if self._kept[place - 1].position == checkpoint.position:
             return
         self._kept.insert(place, checkpoint)
-        if len(self._kept) > self._most:
-            del self._kept[self._cheapest(now)]
+        self._weights.insert(place, 0)
+        self._weigh(place)
+        while len(self._kept) > _LEAST and self._too_much():
+            self._drop(self._cheapest(now))
+
+    def _too_much(self) -> bool:
+        return len(self._kept) > _MOST or self.bytes_held > self._budget
+
+    def _drop(self, place: int) -> None:
+        del self._kept[place], self._weights[place]
+        self._weigh(place - 1)
+
+    def _weigh(self, place: int | None = None) -> None:
+        """Weigh one and the one behind it anew, or all."""
+        places = range(len(self._kept)) if place is None else (place, place + 1)
+        if place is None:
+            self._weights = [0] * len(self._kept)
+        for i in places:
+            if i < len(self._kept):
+                before = self._kept[i - 1].snapshot if i else None
+                self._weights[i] = self._weight(self._kept[i].snapshot, before)
+
+    def _weight(self, snapshot: Snapshot, before: Snapshot | None) -> int:
+        """Bytes of a snapshot that the one before it has not; all of RAM if it cannot say."""
+        beyond: Callable[[Snapshot | None], int] | None = getattr(snapshot, "beyond", None)
+        return self._size if beyond is None else beyond(before)
 
     def _cheapest(self, now: int) -> int:
         """Which one is missed least: the gap it would leave, against how long ago it was."""
@@ -66,12 +101,13 @@ class Checkpoints:
         """Keep those up to ``position``; the others."""
         place = max(1, bisect_right(self._kept, position, key=_position))
         tail = self._kept[place:]
-        del self._kept[place:]
+        del self._kept[place:], self._weights[place:]
         return tail
 
     def put(self, tail: list[Checkpoint]) -> None:
         """Append what was cut off."""
         self._kept.extend(tail)
+        self._weigh()
 
 
 def _position(checkpoint: Checkpoint) -> Position:

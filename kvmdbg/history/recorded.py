@@ -26,7 +26,7 @@ _INJECT: Final = int(GuestDbg.INJECT_DB | GuestDbg.INJECT_BP)
 _PLAIN: Final = int(DR6_RESET | DR6_BS)
 _SLICE: Final = 0.05
 """Seconds after which a long run is left for a checkpoint, between two blocks."""
-_SHARE: Final = 100
+_SHARE: Final = 40
 """A checkpoint is taken after this many times the time that it costs."""
 _BATCH: Final = 4096
 """Steps after which a checkpoint is thought of."""
@@ -90,6 +90,7 @@ class Recorded(Noting):
         self._plants: list[tuple[int, dict[int, int]]] = [(0, dict(self.planted()))]
         self._edits: list[tuple[int, int]] = []
         self.checkpoints.begin(self._checkpoint())
+        self._cost = 0.0  # the first one is dearer: its pages are touched for the first time
 
     # -- the journal -------------------------------------------------------------------------------
 

@@ -5,20 +5,23 @@ Must not know: who records, or why somebody wants to be there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Final
 
 from ..engines import Engine
 from ..engines.interrupts import HeldSigint, held_sigint
 from ..errors import EngineBroken
-from ..exits import IntrExit
+from ..exits import Exit, IntrExit
 from .checkpoints import Checkpoint, Checkpoints
 from .journal import RUN, STEPS, WALK, Entry, Journal, Position
 
 _SLICE: Final = 0.02
 """Seconds after which a long way gets a checkpoint, so that the next one to there is short."""
+_STATIONS: Final = (200_000, 2_000)
+"""Instructions before the goal at which a checkpoint is left: who goes there is often back soon."""
 _BATCH: Final = 1024
-_NEVER: Final = 1 << 62
 
 
 class Replay:
@@ -30,12 +33,13 @@ class Replay:
         self._checkpoints = checkpoints
         self.vectors: frozenset[int] = frozenset()
         self.setting: tuple[int, tuple[int, ...]] = (0, (0,) * 8)
-        self._index = 0
+        self._index = self._last = 0
         self._since = 0.0
 
     def go(self, target: Position) -> Position:
         """Where the guest stands then: at ``target``, or on the way there after Ctrl-C."""
         start = self._checkpoints.nearest(target)
+        self._last = min(target.entry, len(self._journal) - 1)
         self._engine.restore(start.snapshot)
         self.vectors, self.setting = start.vectors, start.setting
         self._engine.watch_vectors(self.vectors)
@@ -76,7 +80,7 @@ class Replay:
         elif entry.call == WALK:
             self._walk(until, held)
         elif entry.call == RUN:
-            self._run(entry, until)
+            self._run(entry, until, last=self._index == self._last)
         else:
             if entry.call == "set_guest_debug":
                 self.setting = entry.arguments
@@ -102,18 +106,30 @@ class Replay:
             if perf_counter() - self._since > _SLICE:
                 self._keep()
 
-    def _run(self, entry: Entry, until: int) -> None:
+    def _run(self, entry: Entry, until: int, *, last: bool) -> None:
         """To the end that the run had, or up to ``until`` inside it."""
         engine = self._engine
+        approach = getattr(engine, "approach", None)
+        if last and approach is not None:
+            for distance in _STATIONS:
+                if until - engine.clock > 2 * distance:
+                    self._through(entry, partial(approach, until - distance, _SLICE))
+                    self._keep()
         (limit,) = entry.arguments
-        end = _NEVER if limit is None else entry.before + limit
+        end = None if limit is None else entry.before + limit
         if until < entry.after:
             end = until
+        self._through(
+            entry, lambda: engine.run(None if end is None else end - engine.clock, _SLICE)
+        )
+
+    def _through(self, entry: Entry, run: Callable[[], Exit]) -> None:
+        """A long way in slices."""
         while True:
-            exit = engine.run(None if end == _NEVER else end - engine.clock, _SLICE)
+            exit = run()
             if type(exit) is not IntrExit or exit.cause != "timeout":
                 return
-            if engine.clock > entry.before:  # else this would be the moment in front of the entry
+            if self._engine.clock > entry.before:  # else this would be the moment in front of it
                 self._keep()
 
     def _keep(self) -> None:

@@ -42,6 +42,7 @@ from ...x86.registers import MASK32, RFLAGS
 from ...x86.vectors import Vector
 from . import library, native
 from .native import Why, Word
+from .pages import RamPages
 from .state import EFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 
 NEVER = (1 << 63) - 1
@@ -114,6 +115,7 @@ class Core:
         self._watch_hooks: list[int] = []
         self._prepare_words()
         self._install_hooks()
+        self.pages = RamPages(self.machine, self.hooks)
 
     def _prepare_words(self) -> None:
         w, machine = self.w, self.machine
@@ -444,4 +446,5 @@ class Core:
 
     def close(self) -> None:
         """Free the machine."""
+        self.pages.close()
         self.machine.close()

@@ -28,6 +28,7 @@ from ..owning import OneOwner
 from . import snapshots, transfers
 from .core import Core
 from .native import Why, Word
+from .pages import SIZE
 from .snapshots import UnicornSnapshot
 from .state import EFLAGS, RIP, no_entry
 from .vcpu import RF, TF, Vcpu
@@ -261,7 +262,17 @@ class UnicornEngine(OneOwner):
             and not vcpu.interrupts.nmi_masked
         )
 
-    def _run(self, max_instructions: int | None, timeout: float | None) -> Exit:
+    def approach(self, clock: int, timeout: float) -> Exit:
+        """Run towards a clock value as ``run`` would on its way past it, and stop in front of it.
+
+        The stop (``IntrExit("budget")``) is between two blocks, which leaves no trace in the guest.
+        """
+        with self._owned():
+            return self._run(clock - self._core.clock, timeout, whole=True)
+
+    def _run(
+        self, max_instructions: int | None, timeout: float | None, *, whole: bool = False
+    ) -> Exit:
         core, vcpu = self._core, self._vcpu
         if timeout is not None and timeout != timeout:
             raise BadInput("timeout is not a number of seconds")
@@ -279,10 +290,12 @@ class UnicornEngine(OneOwner):
                 exit_ = vcpu.round()
                 if exit_ is None:
                     exit_ = self._due(limit, end, held.seen)
+                    if whole and core.w[Word.WHY] & Why.LIMIT and core.w[Word.LIMIT] == limit:
+                        break
                     # A block longer than what is left is gone through one by one.
                     vcpu.one = vcpu.one or (exit_ is None and bool(core.w[Word.WHY] & Why.LIMIT))
             core.limit(None, None)
-            return exit_
+            return exit_ or IntrExit("budget")
 
     def _next_stop(self, limit: int | None) -> int | None:
         """The clock's next value to stop at: the budget's, or a timer's of the irqchip."""
@@ -394,7 +407,7 @@ class UnicornEngine(OneOwner):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put a snapshot of this engine back, with what was under way in it."""
-        if not isinstance(snapshot, UnicornSnapshot) or snapshot.ram_size != self._ram_size:
+        if not isinstance(snapshot, UnicornSnapshot) or len(snapshot.ram) * SIZE != self._ram_size:
             raise BadInput("this snapshot was made by another engine or with other RAM")
         with self._owned():
             self._untried = True

@@ -8,6 +8,7 @@ declare i32 @uc_emu_stop(ptr)
 declare i32 @uc_reg_read(ptr, i32, ptr)
 declare i32 @uc_ctl(ptr, i32, ...)
 declare i32 @clock_gettime(i32, ptr)
+declare i32 @memcmp(ptr, ptr, i64)
 
 !0 = !{!"branch_weights", i32 2000, i32 1}
 
@@ -521,4 +522,30 @@ define internal void @port_used(i32 %port, i32 %size, ptr %u) {
   %more = add i64 %count, 1
   store i64 %more, ptr %count.p
   ret void
+}
+
+; -- snapshots -------------------------------------------------------------------------------------
+
+; The numbers of those of %count pages that differ between %ram and %shadow into %found; how many.
+define i64 @changed_pages(ptr %ram, ptr %shadow, i64 %count, ptr %found) {
+  br label %test
+test:
+  %page = phi i64 [ 0, %0 ], [ %next, %compare ]
+  %used = phi i64 [ 0, %0 ], [ %more, %compare ]
+  %left = icmp ult i64 %page, %count
+  br i1 %left, label %compare, label %out
+compare:
+  %at = shl i64 %page, 12
+  %now = getelementptr i8, ptr %ram, i64 %at
+  %then = getelementptr i8, ptr %shadow, i64 %at
+  %answer = call i32 @memcmp(ptr %now, ptr %then, i64 4096)
+  %place = getelementptr i64, ptr %found, i64 %used
+  store i64 %page, ptr %place
+  %differs = icmp ne i32 %answer, 0
+  %one = zext i1 %differs to i64
+  %more = add i64 %used, %one
+  %next = add i64 %page, 1
+  br label %test
+out:
+  ret i64 %used
 }

@@ -116,7 +116,7 @@ _CONSTANTS = {
 
 
 class Hooks(NamedTuple):
-    """Addresses of the compiled callbacks, in Unicorn's signatures."""
+    """Addresses of the compiled callbacks, in Unicorn's signatures, and of one helper."""
 
     block: int
     site: int
@@ -127,6 +127,7 @@ class Hooks(NamedTuple):
     store: int
     port_in: int
     port_out: int
+    changed_pages: int
 
 
 def table_index(pc: int) -> int:
@@ -163,6 +164,7 @@ def _externals(library: ctypes.CDLL) -> dict[str, Any]:
         "uc_reg_read": library.uc_reg_read,
         "uc_ctl": library.uc_ctl,
         "clock_gettime": ctypes.CDLL(None).clock_gettime,
+        "memcmp": ctypes.CDLL(None).memcmp,
     }
 
 

@@ -10,28 +10,24 @@ from ...x86.delivery import Step
 from . import transfers
 from .chipset import ChipsetState
 from .native import Word
+from .pages import Pages, weight
 from .transfers import Transfer
 from .waiting import Queued, Returns
 
 if TYPE_CHECKING:
-    from mmap import mmap
-
     from .vcpu import Vcpu
 
-_CHUNK = 0x10000
-_ZEROS = bytes(_CHUNK)
+_CONTEXT = 0x2000
+_REFERENCE = 8
+"""Bytes of a snapshot beside its pages: the processor's, and for each page."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnicornSnapshot:
-    """CPU context, RAM, debug state, clock, chips. Opaque to everyone else.
-
-    ``ram`` ends with the last chunk that is not all zeros; ``ram_size`` is its full size.
-    """
+    """CPU context, RAM, debug state, clock, chips. Opaque to everyone else."""
 
     context: object
-    ram: bytes
-    ram_size: int
+    ram: Pages
     debug: DebugState
     clock: int
     events: Queued
@@ -40,6 +36,11 @@ class UnicornSnapshot:
     chipset: ChipsetState
     trail: tuple[Step, ...]
     under_way: UnderWay
+
+    def beyond(self, before: object) -> int:
+        """Bytes that this snapshot holds and ``before`` (an earlier one, or None) does not."""
+        known = before.ram if isinstance(before, UnicornSnapshot) else None
+        return _CONTEXT + len(self.ram) * _REFERENCE + weight(self.ram, known)
 
 
 class UnderWay(NamedTuple):
@@ -53,21 +54,12 @@ class UnderWay(NamedTuple):
     returns: Returns
 
 
-def _used(ram: mmap) -> int:
-    """Bytes up to the end of the last chunk that holds anything; most guests leave most of it 0."""
-    end = len(ram)
-    while end and ram[max(end - _CHUNK, 0) : end] == _ZEROS[-end:]:
-        end -= min(_CHUNK, end)
-    return end
-
-
 def take(vcpu: Vcpu) -> UnicornSnapshot:
     """The whole state."""
     core, events = vcpu.core, vcpu.interrupts
     return UnicornSnapshot(
         core.machine.uc.context_save(),
-        core.machine.ram[: _used(core.machine.ram)],
-        core.machine.ram_size,
+        core.pages.take(),
         vcpu.debug,
         core.clock,
         events.queued(),
@@ -90,10 +82,7 @@ def put(vcpu: Vcpu, snapshot: UnicornSnapshot) -> None:
     """Put it back."""
     core, events = vcpu.core, vcpu.interrupts
     core.machine.uc.context_restore(snapshot.context)
-    used = len(snapshot.ram)
-    core.machine.ram[:used] = snapshot.ram
-    core.machine.ram[used:] = bytes(core.machine.ram_size - used)
-    core.machine.flush_translations()
+    core.pages.put(snapshot.ram)
     core.machine.flush_tlb()
     core.w[Word.INSNS] = snapshot.clock
     events.put(snapshot.events)
