@@ -20,6 +20,7 @@ from .judging import CAUSES, Judge
 from .limits import Limits
 from .outcome import Goal, Outcome, both, of_intr
 from .stop import StopKind
+from .strides import Strides
 
 _TF: Final = int(RFLAGS.TF)
 _LOADS_FLAGS: Final = ("popf", "iret", "int", "syscall", "sysret", "sysenter", "sysexit")
@@ -34,6 +35,7 @@ class Runner:
         self._engine = entrance.engine
         self._guest = entrance.guest
         self.judge = Judge(entrance)
+        self._strides = Strides(entrance)
         self._start = 0
         """Where the step at hand began."""
         self.sigint = HeldSigint()
@@ -82,6 +84,7 @@ class Runner:
         ``until`` is asked after each one; true ends it.
         """
         self._begin(None, single=count == 1)
+        self._strides.begin()
         try:
             with self.entrance.every_vector():
                 return self._steps(count, until)
@@ -200,9 +203,9 @@ class Runner:
         while done < count:
             if self.sigint.seen:
                 return _cut_short(of_intr(IntrExit("signal"), Limits(self._engine)), done, count)
-            walked, exit = self._walk(1 if until else count - done)
+            walked, exit = self._stride(1 if until else count - done)
             done += walked
-            if done < count and not (until and walked):
+            if exit is not None or not walked:
                 outcome = self._finish_step(exit)
                 if outcome is not None:
                     return _cut_short(outcome, done, count)
@@ -212,13 +215,22 @@ class Runner:
         self.judge.here = self.entrance.pc
         return self._stepped(done)
 
-    def _walk(self, count: int) -> tuple[int, Exit | None]:
-        """The fast path: how many plain steps went in a row, and the exit that was not one."""
-        entrance, engine = self.entrance, self._engine
-        self._start = entrance.pc
-        if self._taking or entrance.blocked(entrance.pc):
+    def _stride(self, count: int) -> tuple[int, Exit | None]:
+        """How many plain steps went in a row, and the exit that was not one or met a breakpoint."""
+        self._start = self.entrance.pc
+        if self._taking or self.entrance.blocked(self._start):
             return 0, None
         self.judge.raised = None
+        made = self._strides.go(count)
+        if made is None:
+            return self._walk(min(count, self._strides.singles))
+        walked, self._start, exit = made
+        arrived = exit.pc in self.entrance.table.at
+        return (walked - 1, exit) if arrived else (walked, None)
+
+    def _walk(self, count: int) -> tuple[int, Exit | None]:
+        """Plain steps one by one."""
+        entrance, engine = self.entrance, self._engine
         set_guest_debug, run, append = engine.set_guest_debug, engine.run, entrance.timeline.append
         at, debugreg = entrance.table.at, entrance.table.debugreg
         control = entrance.stepping()

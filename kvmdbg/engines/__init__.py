@@ -8,9 +8,9 @@ that raises. Must not know: breakpoints as a user sees them, notebooks, pictures
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import BadInput, UnknownName
 from ..exits import Exit
@@ -19,6 +19,9 @@ from ..profiles import find_profile
 from ..uapi import MpState
 from ..x86.delivery import Step
 from ..x86.registers import DebugRegs, Regs, Sregs, VcpuEvents
+
+if TYPE_CHECKING:
+    import numpy
 
 
 class Capability(StrEnum):
@@ -33,6 +36,19 @@ class Capability(StrEnum):
     INJECT = "re-injection of #DB and #BP"
     INSTRUCTION_CLOCK = "exact instruction clock and budget"
     VECTOR_STOP = "stop when the guest raises a vector"
+    BULK_STEPS = "many single steps in one call"
+
+
+class Steps(NamedTuple):
+    """Plain single steps in a row: each would have been an exit with DR6.BS alone.
+
+    ``pcs`` (uint64, linear) and ``clocks`` (int64, instructions) are as they were after each step;
+    ``dr7`` is that of all those exits.
+    """
+
+    pcs: numpy.ndarray
+    clocks: numpy.ndarray
+    dr7: int
 
 
 Snapshot = object
@@ -105,6 +121,15 @@ class Engine(Protocol):
 
         ``max_instructions`` ends the run with ``IntrExit("budget")`` after exactly that many;
         ``timeout`` is in seconds and ends it with ``IntrExit("timeout")``.
+        """
+
+    def run_steps(self, count: int, stops: Set[int] = frozenset()) -> Steps | None:
+        """As many plain single steps as come in a row, at most ``count``; None if the next is not.
+
+        The same as ``run`` under KVM_GUESTDBG_SINGLESTEP so many times, but for flags that the SDM
+        leaves undefined. It may end early, for a request (:meth:`request_stop`) or for a slice of
+        time, and ends in front of ``stops`` (linear addresses). None at once where
+        ``Capability.BULK_STEPS`` is missing.
         """
 
     def complete_io(self, data: bytes) -> None:

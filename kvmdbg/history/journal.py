@@ -19,15 +19,21 @@ STEPS: Final = "steps"
 WALK: Final = "walk"
 """KVM_RUN alone, one instruction each time, under a KVM_GUESTDBG_SINGLESTEP that holds."""
 
+BULK: Final = "bulk"
+"""``Engine.run_steps``, as often as it needs, under the setting that holds. Argument: stops."""
+
 CALLS: Final = (
     *(RUN, STEPS, WALK, "set_guest_debug", "watch_vectors", "write_memory", "complete_io"),
     *("set_regs", "set_sregs", "set_debugregs", "set_vcpu_events", "set_mp_state"),
     *("interrupt", "nmi", "irq_line", "request_interrupt_window"),
+    BULK,
 )
 """What an entry may be: the names of ``Engine``'s methods, and ``steps``."""
 
 _CODES: Final = {name: code for code, name in enumerate(CALLS)}
-_OFTEN: Final = frozenset((RUN, STEPS, WALK, "set_guest_debug", "watch_vectors", "complete_io"))
+_OFTEN: Final = frozenset(
+    (RUN, STEPS, WALK, BULK, "set_guest_debug", "watch_vectors", "complete_io")
+)
 
 
 class Entry(NamedTuple):
@@ -41,7 +47,7 @@ class Entry(NamedTuple):
     @property
     def enters(self) -> bool:
         """Whether the guest ran."""
-        return self.call in (RUN, STEPS, WALK)
+        return self.call in (RUN, STEPS, WALK, BULK)
 
 
 class Position(NamedTuple):

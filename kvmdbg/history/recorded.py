@@ -8,16 +8,16 @@ make the calls again. Must not know: breakpoints, devices, or what a stop is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-from ..engines import Engine, Snapshot
+from ..engines import Engine, Snapshot, Steps
 from ..exits import DebugExit, Exit, IntrExit
 from ..uapi import GuestDbg
 from ..x86.debugreg import DR6_BS, DR6_RESET
 from .checkpoints import BUDGET, Checkpoint, Checkpoints
-from .journal import RUN, STEPS, WALK, Journal, Position, Tail
+from .journal import BULK, RUN, STEPS, WALK, Journal, Position, Tail
 from .noting import Noting
 from .replay import Replay
 
@@ -231,6 +231,20 @@ class Recorded(Noting):
         if self._setting[0] & _SINGLESTEP or most == 0:
             return self._enter(most, timeout)
         return self._run(most, timeout)
+
+    def run_steps(self, count: int, stops: Set[int] = frozenset()) -> Steps | None:
+        """See the protocol."""
+        self._settle()
+        self._stepping = None
+        self._note_planted()
+        began = perf_counter()
+        try:
+            return self._engine.run_steps(count, stops)
+        finally:
+            before, self.clock = self.clock, self._engine.clock
+            if self.clock != before:
+                self.journal.add(BULK, (frozenset(stops),), self.clock)
+                self._worked(perf_counter() - began)
 
     def _run(self, most: int | None, timeout: float | None) -> Exit:
         """In slices: what each of them did is an entry, so that all is split the same way again."""

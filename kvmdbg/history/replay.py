@@ -15,13 +15,15 @@ from ..engines.interrupts import HeldSigint, held_sigint
 from ..errors import EngineBroken
 from ..exits import Exit, IntrExit
 from .checkpoints import Checkpoint, Checkpoints
-from .journal import RUN, STEPS, WALK, Entry, Journal, Position
+from .journal import BULK, RUN, STEPS, WALK, Entry, Journal, Position
 
 _SLICE: Final = 0.02
 """Seconds after which a long way gets a checkpoint, so that the next one to there is short."""
 _STATIONS: Final = (200_000, 2_000)
 """Instructions before the goal at which a checkpoint is left: who goes there is often back soon."""
 _BATCH: Final = 1024
+
+Approach = Callable[[int, float], Exit]
 
 
 class Replay:
@@ -79,8 +81,10 @@ class Replay:
             self._steps(entry, until, held)
         elif entry.call == WALK:
             self._walk(until, held)
+        elif entry.call == BULK:
+            self._bulk(entry, until, held)
         elif entry.call == RUN:
-            self._run(entry, until, last=self._index == self._last)
+            self._run(entry, until)
         else:
             if entry.call == "set_guest_debug":
                 self.setting = entry.arguments
@@ -106,15 +110,34 @@ class Replay:
             if perf_counter() - self._since > _SLICE:
                 self._keep()
 
-    def _run(self, entry: Entry, until: int, *, last: bool) -> None:
+    def _bulk(self, entry: Entry, until: int, held: HeldSigint) -> None:
+        """The last few instructions, if ``until`` is inside a block, one by one."""
+        engine = self._engine
+        for goal in (*self._stations(until), until):
+            while engine.clock < goal and not held.seen:
+                if engine.run_steps(goal - engine.clock, *entry.arguments) is None:
+                    break
+                if perf_counter() - self._since > _SLICE:
+                    self._keep()
+            if goal < until:
+                self._keep()
+        self._walk(until, held)
+
+    def _stations(self, until: int) -> list[int]:
+        """Where to leave checkpoints on the last stretch."""
+        if self._index != self._last:
+            return []
+        way = until - self._engine.clock
+        return [until - distance for distance in _STATIONS if way > 2 * distance]
+
+    def _run(self, entry: Entry, until: int) -> None:
         """To the end that the run had, or up to ``until`` inside it."""
         engine = self._engine
-        approach = getattr(engine, "approach", None)
-        if last and approach is not None:
-            for distance in _STATIONS:
-                if until - engine.clock > 2 * distance:
-                    self._through(entry, partial(approach, until - distance, _SLICE))
-                    self._keep()
+        approach: Approach | None = getattr(engine, "approach", None)
+        if approach is not None:
+            for goal in self._stations(until):
+                self._through(entry, partial(approach, goal, _SLICE))
+                self._keep()
         (limit,) = entry.arguments
         end = None if limit is None else entry.before + limit
         if until < entry.after:

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any, Final, NamedTuple, overload
 
+from ..engines import Steps
 from ..errors import UnknownName
 from ..exits import DebugExit, ExceptionExit, Exit, ExitReason
+from ..x86.debugreg import DR6_BS, DR6_RESET
+from ..x86.vectors import Vector
 
 TYPECODES: Final = {
     "reason": "B",
@@ -97,6 +100,34 @@ class Timeline:
         dr7(row[4])
         clock(row[5])
         host_time(row[6])
+
+    def extend(self, steps: Steps, host_time: float) -> None:
+        """Add many single steps; ``host_time`` (``perf_counter``) is when the first one began.
+
+        The time since then is shared out evenly among them.
+        """
+        import numpy as np
+
+        count, now = len(steps.pcs), perf_counter() - self._start
+        spent = (now - (host_time - self._start)) / max(count, 1)
+        columns: dict[str, Any] = {
+            "reason": np.full(count, ExitReason.DEBUG, np.uint8),
+            "exception": np.full(count, Vector.DB, np.int16),
+            "pc": steps.pcs,
+            "dr6": np.full(count, DR6_RESET | DR6_BS, np.uint64),
+            "dr7": np.full(count, steps.dr7, np.uint64),
+            "clock": steps.clocks,
+            "host_time": now - spent * np.arange(count - 1, -1, -1),
+        }
+        try:
+            self._extend(columns)
+        except BufferError:
+            self._leave_views_behind()
+            self._extend(columns)
+
+    def _extend(self, columns: dict[str, Any]) -> None:
+        for name, values in columns.items():
+            self._columns[name].frombytes(values.data.cast("B"))
 
     def _leave_views_behind(self) -> None:
         """Go on with copies: an array that numpy looks at must not grow (BufferError).

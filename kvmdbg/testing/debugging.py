@@ -36,6 +36,7 @@ from .contract import Chapter, NotAsked, expect, refuses
 CHAPTER = Chapter("debugging")
 _NONE, _BD, _BS, _TF = 0xFFFF0FF0, 0x2000, 0x4000, 0x100
 _DB, _BP = 1, 3
+_JMP_BACK = b"\xeb\xfc"
 _WRITE_DR0, _BOTH_DR0, _DETECT = 0x10402, 0x30402, 0x2400
 _OWN = DebugRegs((0x1111, 0x2222, 0x3333, 0x4444), 0xFFFF0FF0, 0x400)
 
@@ -77,6 +78,27 @@ def a_step_executes_one_instruction(b: Bench) -> None:
         expect("the exit to be", exit, DebugExit(_DB, CODE + after, _NONE | _BS, 0x400))
         expect("RIP to be", b.regs.rip, CODE + after)
     expect("AL to be", b.al, 1)
+
+
+@CHAPTER.check(Capability.BULK_STEPS)
+def steps_in_bulk_are_single_steps(b: Bench) -> None:
+    """``run_steps`` makes steps of which each has the pc and the clock that ``run`` would have come
+    back with, never more than asked for, and ends in front of its stops."""
+    b.boot(NOP * 2 + _JMP_BACK)
+    b.sgd(E | S)
+    b.engine.run()
+    begin = b.engine.clock
+    steps = b.engine.run_steps(30)
+    pcs, clocks = ([], []) if steps is None else (steps.pcs.tolist(), steps.clocks.tolist())
+    made = len(pcs)
+    expect("the number of steps to be in 1..30", 1 <= made <= 30, True)
+    expect("the pcs to be", pcs, [CODE + n % 3 for n in range(2, made + 2)])
+    expect("the clocks to be", clocks, list(range(begin + 1, begin + made + 1)))
+    one_more = DebugExit(_DB, CODE + (made + 2) % 3, _NONE | _BS, 0x400)
+    expect("the exit of one step more to be", b.engine.run(), one_more)
+    to_stop = [CODE + (made + n) % 3 for n in (3, 4)]
+    steps = b.engine.run_steps(30, {to_stop[-1]})
+    expect("the steps to a stop to be", [] if steps is None else steps.pcs.tolist(), to_stop)
 
 
 @CHAPTER.check(Capability.SINGLESTEP)

@@ -20,6 +20,7 @@ LONGEST = 15
 _MODES = {16: "CS_MODE_16", 32: "CS_MODE_32", 64: "CS_MODE_64"}
 _SYNTAXES = {"intel": "CS_OPT_SYNTAX_INTEL", "att": "CS_OPT_SYNTAX_ATT"}
 _SUFFIXES = "wlq"
+_NO_CODE = ".byte"
 _SOFTWARE_INTERRUPTS = frozenset({"int", "int3", "int1", "into"})
 _RETURNS = frozenset({"ret", "retf", "lret", "iret", "iretd", "sysret", "sysexit"})
 _CALLS = frozenset({"call", "lcall"})
@@ -45,6 +46,11 @@ class Instruction(NamedTuple):
     def text(self) -> str:
         """Mnemonic and operands, as in a listing: ``mov eax, 5``."""
         return f"{self.mnemonic} {self.operands}".rstrip()
+
+    @property
+    def is_code(self) -> bool:
+        """False for a byte that starts no instruction."""
+        return self.mnemonic != _NO_CODE
 
     @property
     def opcode(self) -> str:
@@ -175,7 +181,7 @@ def operand_names(ins: Instruction) -> tuple[str, ...]:
 
 
 def _undecodable(byte: int, address: int) -> Instruction:
-    return Instruction(address, 1, bytes((byte,)), ".byte", f"0x{byte:02x}")
+    return Instruction(address, 1, bytes((byte,)), _NO_CODE, f"0x{byte:02x}")
 
 
 @lru_cache(maxsize=8)

@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
 
-from kvmdbg.engines import Capability, Engine, Snapshot, open_engine
+from kvmdbg.engines import Capability, Engine, Snapshot, Steps, open_engine
 from kvmdbg.engines.unicorn.engine import UnicornEngine
 from kvmdbg.errors import EngineUnavailable, UnknownName
 from kvmdbg.exits import Exit, HltExit
@@ -207,6 +208,11 @@ class StepsTwice(UnicornEngine):
         return super().run(max_instructions, timeout)
 
 
+class StepsPastItsStops(UnicornEngine):
+    def run_steps(self, count: int, stops: AbstractSet[int] = frozenset()) -> Steps | None:
+        return super().run_steps(count)
+
+
 class HandlesTheRestOfIn(UnicornEngine):
     def complete_io(self, data: bytes) -> None:
         if self._vcpu.transfer is not None:
@@ -260,6 +266,7 @@ BROKEN = [
     (LeaksMemory, "life", "expected less than 64 MiB more, got "),
     (WatchesNothing, "running", "expected the exit to be ExceptionExit(exception=6, error_code=0"),
     (StepsTwice, "debugging", "expected the exit to be DebugExit(exception=1, pc=0x8001, dr6=0xff"),
+    (StepsPastItsStops, "debugging", "expected the steps to a stop to be [32"),
     (HandlesTheRestOfIn, "running", "expected complete_io to raise IoctlError with errno 22, got"),
 ]
 

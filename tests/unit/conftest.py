@@ -25,7 +25,7 @@ class ToyEngine:
     """NOP, INC EAX, MOV byte [disp32] imm8, JMP, CALL, RET, REP STOSB, OUT, IN, INT3, IRET, HLT."""
 
     name = "toy"
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.BULK_STEPS}
 
     def __init__(self, ram: int = 1 << 16, moves_rip_before_io: bool = False) -> None:
         self.memory = bytearray(ram)
@@ -111,6 +111,9 @@ class ToyEngine:
             if exit is not None:
                 return exit
         return IntrExit("budget")
+
+    def run_steps(self, count: int, stops: object = None) -> None:
+        raise NotImplementedError
 
     def complete_io(self, data: bytes) -> None:
         self._answer = data

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Collection, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final
@@ -295,6 +296,9 @@ class KvmEngine(OneOwner):
         if self._entry.accesses.waiting:
             return self._entry.accesses.next()
         return self._due(math.inf, False) or self._entry.complete() or IntrExit("budget")
+
+    def run_steps(self, count: int, stops: AbstractSet[int] = frozenset()) -> None:
+        """None: KVM enters the guest for each step (no ``Capability.BULK_STEPS``)."""
 
     def complete_io(self, data: bytes) -> None:
         """Answer the last IoExit("in") or MmioExit read. IoctlError EINVAL when none waits."""

@@ -12,7 +12,7 @@ import re
 from array import array
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ...errors import AddressError
@@ -41,6 +41,7 @@ from ...x86.opcode import (
 from ...x86.registers import MASK32, RFLAGS
 from ...x86.vectors import Vector
 from . import library, native
+from .blocks import Blocks, sizes
 from .native import Why, Word
 from .pages import RamPages
 from .state import EFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
@@ -53,8 +54,8 @@ LONGEST_ACCESS = 64
 _RCX = 1
 _RF = int(RFLAGS.RF)
 _SS = 2  # the register's number in ModRM
-_BETWEEN_BLOCKS = Why.LIMIT | Why.DEADLINE | Why.REQUEST
-_AGAIN = Why.NEW_SITES | Why.REWRITTEN
+_BETWEEN_BLOCKS = Why.LIMIT | Why.DEADLINE | Why.REQUEST | Why.NEW_BLOCK
+_AGAIN = Why.NEW_SITES | Why.REWRITTEN | Why.NEW_BLOCK
 
 # A block is decoded only if some byte in it could begin one of these.
 _SUSPECT = re.compile(
@@ -66,12 +67,6 @@ _INTERCEPTED = frozenset(
         *(RDTSC, RDTSCP, RDMSR, WRMSR, MOV_FROM_CR8, MOV_TO_CR8, RDRAND, RDSEED),
     )
 )
-
-
-@lru_cache(maxsize=4096)
-def _sizes(code: bytes, bits: int) -> tuple[int, ...]:
-    """Bytes of each instruction in ``code``."""
-    return tuple(instruction.size for instruction in decode.disassemble(code, 0, bits))
 
 
 class Watched(NamedTuple):
@@ -95,17 +90,17 @@ class Core:
         self.machine = library.Machine(ram_size)
         self.state = CpuState(self.machine)
         self._block = array("Q", bytes(8 * Word.COUNT))
-        self._table = array("Q", bytes(16 << native.TABLE_BITS))
         self._log = array("Q", bytes(32 * native.MEMLOG_ENTRIES))
         self.w = memoryview(self._block)
         self.log = memoryview(self._log)
-        self._slots = memoryview(self._table)
+        self.blocks = Blocks(self.machine, self.state, self.w)
         self.error = 0
         self.pushf: set[int] = set()
         """Linear addresses of PUSHF instructions seen so far."""
         self.failure: BaseException | None = None
         self._sites: dict[int, int] = {}  # linear address -> hook
-        self._break_sites: frozenset[int] = frozenset()  # those that the owner asked for
+        self.break_sites: frozenset[int] = frozenset()
+        """Those that the owner asked for."""
         self._irets: dict[int, int] = {}  # the same for IRETs, which need not be stopped at
         self._new_sites: set[int] = set()
         self._new_irets: set[int] = set()
@@ -122,7 +117,6 @@ class Core:
         w[Word.LIMIT] = NEVER
         self._fresh = memoryview(array("Q", [0, 0, 0, 0, NEVER, 0, _NO_SITE, _NO_SITE]))
         w[Word.SKIP] = _NO_SITE
-        w[Word.TABLE] = self._table.buffer_info()[0]
         w[Word.ENV] = machine.env_address
         w[Word.RAM] = machine.ram_address
         w[Word.RAM_SIZE] = machine.ram_size
@@ -154,9 +148,9 @@ class Core:
         w = self.w
         w[Word.LIMIT] = NEVER if insns is None else insns
         w[Word.DEADLINE] = 0 if deadline is None else deadline
-        look = deadline is not None
-        first = w[Word.INSNS] + native.LOOK_EVERY if look else NEVER
-        self._fresh[Word.PAUSE] = max(min(first, w[Word.LIMIT]), 1)
+        w[Word.LOOK_AT] = w[Word.INSNS] + native.LOOK_EVERY
+        first = NEVER if deadline is None else w[Word.LOOK_AT]
+        self._fresh[Word.PAUSE] = 1 if w[Word.LOGGING] else max(min(first, w[Word.LIMIT]), 1)
 
     def enter(self, single: bool = False) -> int:
         """Run until something asks for a stop; ``Word.WHY`` says what. Returns the uc_err.
@@ -182,7 +176,9 @@ class Core:
                 break
             if self.failure is not None:
                 self._reraise()
-            if why & Why.REWRITTEN:
+            if why & Why.NEW_BLOCK and not self.blocks.learn():
+                break
+            if why & Why.REWRITTEN and not self._jumped_into_one():
                 self.uncount()
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
@@ -234,19 +230,24 @@ class Core:
         size, insns = w[Word.LAST] >> 16, w[Word.LAST] & 0xFFFF
         if not 0 <= done < size:
             return
-        ran = self._instructions(w[Word.LAST_PC], done) if done else 0
+        ran = len(sizes(self.code(w[Word.LAST_PC], done), self.state.bits())) if done else 0
         w[Word.INSNS] -= insns - ran
+        self.blocks.uncount(insns - ran)
         w[Word.LAST] = done << 16 | ran
 
-    def _instructions(self, linear: int, size: int) -> int:
-        return len(_sizes(self.code(linear, size), self.state.bits()))
+    def _jumped_into_one(self) -> bool:
+        """CS:RIP is in the last block, but inside one of its instructions: the guest went there."""
+        w = self.w
+        code = self.code(w[Word.LAST_PC], w[Word.LAST] >> 16)
+        starts = accumulate(sizes(code, self.state.bits()), initial=0)
+        return self.state.hook_pc() - w[Word.LAST_PC] not in starts
 
     def last_instruction(self) -> bytes:
         """The last instruction of the block that ended at CS:RIP."""
         first, after = self.w[Word.LAST_PC], self.state.hook_pc()
         code = self.code(first, after - first)
-        sizes = _sizes(code, self.state.bits())
-        return code[-sizes[-1] :] if sizes else code
+        found = sizes(code, self.state.bits())
+        return code[-found[-1] :] if found else code
 
     def code(self, linear: int, size: int) -> bytes:
         """Bytes at a linear address, which wraps at 4 GiB outside 64-bit mode."""
@@ -267,6 +268,7 @@ class Core:
     def count(self, insns: int) -> None:
         """Count instructions that the host carried out; negative: take them back."""
         self.w[Word.INSNS] += insns
+        self.blocks.uncount(-insns)
 
     # -- sites -------------------------------------------------------------------------------------
 
@@ -274,33 +276,14 @@ class Core:
         """EDGE_GENERATED: a block was translated and is about to run for the first time."""
         try:
             block = current.contents
-            self._tabulate(block.pc, block.size, block.icount)
-            self._find_sites(block.pc, block.size)
+            code = self.code(block.pc, block.size)
+            self.blocks.add(block.pc, block.size, block.icount, code)
+            self._find_sites(block.pc, code)
         except BaseException as error:  # C is above us: keep it for enter()
             self.failure = error
             self._stop_for_new_sites()
 
-    def _tabulate(self, pc: int, size: int, count: int) -> None:
-        i = native.table_index(pc)
-        known = self._slots[i + 1]
-        if self._slots[i] == pc and known >> 16 & 0xFFFF == size and known & 0xFFFF != count:
-            count = native.AMBIGUOUS
-        self._slots[i] = pc
-        self._slots[i + 1] = (self._rep_mask(pc, size) if count == 1 else 0) << 32 | (
-            size << 16 | count
-        )
-
-    def _rep_mask(self, pc: int, size: int) -> int:
-        """Which bits of RCX count for the REP that is this block; 0 if it is none."""
-        bits = self.state.bits()
-        opcode = read_opcode(self.code(pc, size), bits)
-        if opcode is None or not opcode.is_rep_string:
-            return 0
-        width = opcode.address_bits(bits)
-        return native.WHOLE_RCX if width == 64 else (1 << width) - 1
-
-    def _find_sites(self, pc: int, size: int) -> None:
-        code = self.code(pc, size)
+    def _find_sites(self, pc: int, code: bytes) -> None:
         if not (self.extra or _SUSPECT.search(code)):
             return
         bits = self.state.bits()
@@ -332,7 +315,7 @@ class Core:
         """Hook what the scan found. A guest that makes ever more sites starts the list afresh."""
         new = self._new_sites | self._new_irets
         if len(self._sites) + len(self._irets) + len(new) > _MOST_SITES:
-            self._unhook([a for a in self._sites if a not in self._break_sites], self._sites)
+            self._unhook([a for a in self._sites if a not in self.break_sites], self._sites)
             self._unhook(list(self._irets), self._irets)
         for address in self._new_sites:
             self._hook_site(address)
@@ -375,8 +358,8 @@ class Core:
         a breakpoint takes it away and puts it back at once. Code that wraps at 4 GiB is told to
         hooks by an address beyond.
         """
-        self._break_sites = addresses | {a + (1 << 32) for a in addresses if a < 1 << 32}
-        fresh = [address for address in self._break_sites if address not in self._sites]
+        self.break_sites = addresses | {a + (1 << 32) for a in addresses if a < 1 << 32}
+        fresh = [address for address in self.break_sites if address not in self._sites]
         for address in fresh:
             self._hook_site(address)
         if fresh:
@@ -385,7 +368,7 @@ class Core:
     def forget_site(self) -> None:
         """A stop here had no reason: if no break is wanted at CS:RIP, unhook it."""
         pc = self.state.hook_pc()
-        if pc in self._sites and pc not in self._break_sites:
+        if pc in self._sites and pc not in self.break_sites:
             self._unhook([pc], self._sites)
 
     def pass_site(self) -> None:

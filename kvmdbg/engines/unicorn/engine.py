@@ -11,6 +11,7 @@ import errno
 import threading
 import time
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 
 from ... import guestdebug
 from ...errors import BadInput, IoctlError
@@ -22,15 +23,15 @@ from ...uapi import GuestDbg, MpState
 from ...x86.delivery import Step
 from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
 from ...x86.vectors import Vector
-from .. import Capability, Snapshot
+from .. import Capability, Snapshot, Steps
 from ..interrupts import held_sigint
 from ..owning import OneOwner
-from . import snapshots, transfers
+from . import bulk, snapshots, transfers
 from .core import Core
 from .native import Why, Word
 from .pages import SIZE
 from .snapshots import UnicornSnapshot
-from .state import EFLAGS, RIP, no_entry
+from .state import EFLAGS, HF_INHIBIT_IRQ, HFLAGS, RIP, no_entry
 from .vcpu import RF, TF, Vcpu
 
 _SLICE_NS = 20_000_000
@@ -239,6 +240,17 @@ class UnicornEngine(OneOwner):
             return self._run(max_instructions, timeout)
         finally:
             owner.release()
+
+    def run_steps(self, count: int, stops: AbstractSet[int] = frozenset()) -> Steps | None:
+        """Many single steps in one call; see the protocol. A slice of time at most."""
+        shadow = self._state.d[HFLAGS] & HF_INHIBIT_IRQ
+        with self._owned():
+            if count < 1 or shadow or not self._plain_step():
+                return None
+            with held_sigint():
+                deadline = time.monotonic_ns() + _SLICE_NS
+                steps = bulk.walk(self._vcpu, min(count, _MOST), deadline, stops)
+        return steps if len(steps.pcs) else None
 
     def _plain_step(self) -> bool:
         """Only a host single-step is due: nothing to finish, deliver or wait for."""

@@ -108,10 +108,15 @@ add:
   %then = add i64 %insns, %counts
   %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
   %pause = load i64, ptr %pause.p
-  %early = icmp ule i64 %then, %pause
+  %before.pause = icmp ule i64 %then, %pause
+  %logging.p = getelementptr i64, ptr %u, i64 @LOGGING@
+  %logging = load i64, ptr %logging.p
+  %logs = icmp ne i64 %logging, 0
+  %silent = xor i1 %logs, true
+  %early = and i1 %before.pause, %silent
   br i1 %early, label %count.it, label %look
 look:
-  %leave = call i1 @look_around(ptr %uc, i64 %pc, i64 %then, ptr %u)
+  %leave = call i1 @look_around(ptr %uc, i64 %pc, i64 %size, i64 %count, i64 %then, ptr %u)
   br i1 %leave, label %out, label %count.it
 count.it:
   store i64 %then, ptr %insns.p
@@ -121,6 +126,120 @@ count.it:
   %last = or i64 %high, %counts
   %last.p = getelementptr i64, ptr %u, i64 @LAST@
   store i64 %last, ptr %last.p
+  br i1 %logs, label %log, label %out
+log:
+  call void @log_block(i64 %pc, i64 %last, ptr %u)
+  br label %out
+out:
+  ret void
+}
+
+; Add a counted block to the log: its number << 32 | whether MOV SS or STI came before it << 31 |
+; instructions. The turn of a REP that counts nothing is left out.
+define internal void @log_block(i64 %pc, i64 %last, ptr %u) noinline {
+  %counts = and i64 %last, 65535
+  %any = icmp ne i64 %counts, 0
+  %logging.p = getelementptr i64, ptr %u, i64 @LOGGING@
+  %logging = load i64, ptr %logging.p
+  %new = icmp ne i64 %logging, @LOGGED@
+  store i64 1, ptr %logging.p
+  %wanted = and i1 %any, %new
+  br i1 %wanted, label %note, label %out
+note:
+  %known = call ptr @known(i64 %pc, ptr %u)
+  %number.p = getelementptr i64, ptr %known, i64 2
+  %number = load i64, ptr %number.p
+  %high = shl i64 %number, 32
+  %env.p = getelementptr i64, ptr %u, i64 @ENV@
+  %env = load ptr, ptr %env.p
+  %hflags.p = getelementptr i8, ptr %env, i64 @HFLAGS@
+  %hflags = load i32, ptr %hflags.p
+  %inhibits = and i32 %hflags, @INHIBIT_IRQ@
+  %shadowed = icmp ne i32 %inhibits, 0
+  %shadow = select i1 %shadowed, i64 2147483648, i64 0
+  %numbered = or i64 %high, %counts
+  %word = or i64 %numbered, %shadow
+  %log.p = getelementptr i64, ptr %u, i64 @LOG@
+  %log = load ptr, ptr %log.p
+  %used.p = getelementptr i64, ptr %u, i64 @LOG_USED@
+  %used = load i64, ptr %used.p
+  %entry = getelementptr i64, ptr %log, i64 %used
+  store i64 %word, ptr %entry
+  %more = add i64 %used, 1
+  store i64 %more, ptr %used.p
+  br label %out
+out:
+  ret void
+}
+
+; Where a block has its place among the known ones: (pc, tag << 32 | bytes << 16 | instructions,
+; number).
+define internal ptr @known(i64 %pc, ptr %u) {
+  %table.p = getelementptr i64, ptr %u, i64 @KNOWN@
+  %table = load ptr, ptr %table.p
+  %high = lshr i64 %pc, 12
+  %mixed = xor i64 %pc, %high
+  %index = and i64 %mixed, @INDEX_MASK@
+  %place = getelementptr {i64, i64, i64, i64}, ptr %table, i64 %index
+  ret ptr %place
+}
+
+; While blocks are logged: has this one been decoded? If not, its key is left for Python. The tag
+; tells address spaces and kinds of code apart.
+define internal i1 @is_known(i64 %pc, i64 %size, i64 %count, ptr %u) noinline {
+  %env.p = getelementptr i64, ptr %u, i64 @ENV@
+  %env = load ptr, ptr %env.p
+  %cr3.p = getelementptr i8, ptr %env, i64 @PAGE_TABLES@
+  %cr3 = load i64, ptr %cr3.p
+  %hflags.p = getelementptr i8, ptr %env, i64 @HFLAGS@
+  %hflags32 = load i32, ptr %hflags.p
+  %hflags = zext i32 %hflags32 to i64
+  %page = lshr i64 %cr3, 12
+  %space = and i64 %page, @TAG_SPACE@
+  %mode = and i64 %hflags, @TAG_MODE@
+  %mode.high = shl i64 %mode, 16
+  %tag.low = or i64 %mode.high, %space
+  %tag = shl i64 %tag.low, 32
+  %size.high = shl i64 %size, 16
+  %shape = or i64 %size.high, %count
+  %info = or i64 %tag, %shape
+  %place = call ptr @known(i64 %pc, ptr %u)
+  %its.pc = load i64, ptr %place
+  %its.info.p = getelementptr i64, ptr %place, i64 1
+  %its.info = load i64, ptr %its.info.p
+  %same.pc = icmp eq i64 %its.pc, %pc
+  %same.info = icmp eq i64 %its.info, %info
+  %same = and i1 %same.pc, %same.info
+  br i1 %same, label %out, label %tell
+tell:
+  %new.pc.p = getelementptr i64, ptr %u, i64 @NEW_PC@
+  store i64 %pc, ptr %new.pc.p
+  %new.info.p = getelementptr i64, ptr %u, i64 @NEW_INFO@
+  store i64 %info, ptr %new.info.p
+  br label %out
+out:
+  ret i1 %same
+}
+
+; Only the first instruction of the block logged last ran, as a block of its own that comes now and
+; need not be logged.
+define internal void @log_first(ptr %u) noinline {
+  %logging.p = getelementptr i64, ptr %u, i64 @LOGGING@
+  %logging = load i64, ptr %logging.p
+  %logs = icmp ne i64 %logging, 0
+  br i1 %logs, label %shorten, label %out
+shorten:
+  store i64 @LOGGED@, ptr %logging.p
+  %log.p = getelementptr i64, ptr %u, i64 @LOG@
+  %log = load ptr, ptr %log.p
+  %used.p = getelementptr i64, ptr %u, i64 @LOG_USED@
+  %used = load i64, ptr %used.p
+  %last = sub i64 %used, 1
+  %entry = getelementptr i64, ptr %log, i64 %last
+  %word = load i64, ptr %entry
+  %bare = and i64 %word, -65536
+  %one = or i64 %bare, 1
+  store i64 %one, ptr %entry
   br label %out
 out:
   ret void
@@ -182,7 +301,8 @@ alone:
 ; After a store into the running block the engine drops that block and runs the store as a block of
 ; its own, inside the old one. The whole block had been counted. If it began with the store, it is
 ; un-counted here; if not, a part of it was executed, and Python counts that. Under TF (TRACKS_SMC is
-; 0) a block is one instruction, and the same one twice in one run can only be such a store.
+; 0) a block is one instruction, and the same one twice in one run can only be such a store; nor
+; is one instruction a sign where the guest has just set TF.
 define internal i1 @rewritten(ptr %uc, i64 %pc, i64 %size, ptr %u) noinline {
   %last.pc.p = getelementptr i64, ptr %u, i64 @LAST_PC@
   %last.pc = load i64, ptr %last.pc.p
@@ -200,7 +320,14 @@ define internal i1 @rewritten(ptr %uc, i64 %pc, i64 %size, ptr %u) noinline {
   %tracks.p = getelementptr i64, ptr %u, i64 @TRACKS_SMC@
   %tracks = load i64, ptr %tracks.p
   %tracking = icmp ne i64 %tracks, 0
-  %again = select i1 %tracking, i1 %within, i1 %twice
+  %env.p = getelementptr i64, ptr %u, i64 @ENV@
+  %env = load ptr, ptr %env.p
+  %eflags.p = getelementptr i8, ptr %env, i64 @EFLAGS@
+  %eflags = load i32, ptr %eflags.p
+  %trap = and i32 %eflags, @TF@
+  %free = icmp eq i32 %trap, 0
+  %again.free = and i1 %within, %free
+  %again = select i1 %tracking, i1 %again.free, i1 %twice
   %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
   %pause = load i64, ptr %pause.p
   %running = icmp ne i64 %pause, 0
@@ -214,6 +341,7 @@ uncount:
   %counted = and i64 %last, 65535
   %less = sub i64 %insns, %counted
   store i64 %less, ptr %insns.p
+  call void @log_first(ptr %u)
   br label %no
 part:
   call void @stop(ptr %uc, ptr %u, i64 @WHY_REWRITTEN@)
@@ -222,9 +350,10 @@ no:
   ret i1 false
 }
 
-; PAUSE is reached: see what an IRET has loaded; stop for a request, a stop under way, the limit or the
-; deadline; else set the next PAUSE. True when the run stops here.
-define internal i1 @look_around(ptr %uc, i64 %pc, i64 %then, ptr %u) {
+; PAUSE is reached: see what an IRET has loaded; stop for a request, a stop under way, the limit, a
+; full log, a block to be logged that is not known, or the deadline; else set the next PAUSE. True
+; when the run stops here.
+define internal i1 @look_around(ptr %uc, i64 %pc, i64 %size, i64 %count, i64 %then, ptr %u) {
   %iret.p = getelementptr i64, ptr %u, i64 @IRET@
   %iret = load i64, ptr %iret.p
   %ran.one = icmp ne i64 %iret, 0
@@ -246,12 +375,31 @@ limits:
   %limit.p = getelementptr i64, ptr %u, i64 @LIMIT@
   %limit = load i64, ptr %limit.p
   %over = icmp ugt i64 %then, %limit
-  br i1 %over, label %stop, label %time
+  br i1 %over, label %stop, label %log
+log:
+  %logging.p = getelementptr i64, ptr %u, i64 @LOGGING@
+  %logging = load i64, ptr %logging.p
+  %logs = icmp ne i64 %logging, 0
+  br i1 %logs, label %room, label %time
+room:
+  %used.p = getelementptr i64, ptr %u, i64 @LOG_USED@
+  %used = load i64, ptr %used.p
+  %full = icmp uge i64 %used, @LOG_ENTRIES@
+  br i1 %full, label %stop, label %decoded
+decoded:
+  %is.known = call i1 @is_known(i64 %pc, i64 %size, i64 %count, ptr %u)
+  %is.logged = icmp eq i64 %logging, @LOGGED@
+  %goes.on = or i1 %is.known, %is.logged
+  br i1 %goes.on, label %time, label %stop
 time:
   %deadline.p = getelementptr i64, ptr %u, i64 @DEADLINE@
   %deadline = load i64, ptr %deadline.p
   %timed = icmp ne i64 %deadline, 0
-  br i1 %timed, label %clock, label %on
+  %look.p = getelementptr i64, ptr %u, i64 @LOOK_AT@
+  %look = load i64, ptr %look.p
+  %due = icmp uge i64 %then, %look
+  %looks = and i1 %timed, %due
+  br i1 %looks, label %clock, label %on
 clock:
   %now.p = getelementptr i64, ptr %u, i64 @TIMESPEC@
   call i32 @clock_gettime(i32 @MONOTONIC@, ptr %now.p)
@@ -261,6 +409,8 @@ clock:
   %in.ns = mul i64 %seconds, 1000000000
   %now = add i64 %in.ns, %nanos
   %late = icmp ugt i64 %now, %deadline
+  %later = add i64 %then, @LOOK_EVERY@
+  store i64 %later, ptr %look.p
   br i1 %late, label %stop, label %on
 on:
   %further = add i64 %then, @LOOK_EVERY@
@@ -268,12 +418,14 @@ on:
   %usual = select i1 %nearer, i64 %further, i64 %limit
   %shield = load i64, ptr %iret.p
   %shields = icmp ne i64 %shield, 0
-  %next = select i1 %shields, i64 1, i64 %usual
+  %each = or i1 %shields, %logs
+  %next = select i1 %each, i64 1, i64 %usual
   store i64 %next, ptr %pause.p
   ret i1 false
 stop:
-  %reason = phi i64 [ @WHY_REQUEST@, %asked ], [ @WHY_HALT@, %halt ],
-                    [ @WHY_LIMIT@, %limits ], [ @WHY_DEADLINE@, %clock ]
+  %reason = phi i64 [ @WHY_REQUEST@, %asked ], [ @WHY_HALT@, %halt ], [ @WHY_LIMIT@, %limits ],
+                    [ @WHY_DEADLINE@, %room ], [ @WHY_NEW_BLOCK@, %decoded ],
+                    [ @WHY_DEADLINE@, %clock ]
   call void @stop(ptr %uc, ptr %u, i64 %reason)
   ret i1 true
 }

@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...x86.registers import RFLAGS
-from .state import CC_OP, CC_SRC, CONDITION_CODES, EFLAGS
+from .state import (
+    CC_OP,
+    CC_SRC,
+    CONDITION_CODES,
+    CR,
+    EFLAGS,
+    HF_CS32,
+    HF_CS64,
+    HF_INHIBIT_IRQ,
+    HFLAGS,
+)
 
 
 class Word:
@@ -58,7 +68,14 @@ class Word:
     BLOCK_INFO = 31  # 2 words: uc_tb as answered by uc_ctl
     TIMESPEC = 33  # 2 words
     WATCH = 35  # WATCH_SLOTS times (first, last, on reads, page, bits): see Core.watch
-    COUNT = 75
+    LOG = 75  # address of the block log, entries used, and whether blocks are logged at all
+    LOG_USED = 76
+    LOGGING = 77
+    KNOWN = 78  # address of the blocks decoded for the log; the one that was not: address and key
+    NEW_PC = 79
+    NEW_INFO = 80
+    LOOK_AT = 81  # instruction count at which the deadline is looked at
+    COUNT = 82
 
 
 class Why:
@@ -74,6 +91,7 @@ class Why:
     HALT = 128  # BLOCK was called once more after another hook's stop
     REWRITTEN = 256  # the guest overwrote the block it is executing; the clock must be put right
     NEW_SITES = 512
+    NEW_BLOCK = 1024  # to be logged, and not decoded yet
 
 
 TABLE_BITS = 16
@@ -88,6 +106,15 @@ LOOK_EVERY = 4096
 
 MEMLOG_ENTRIES = 256
 
+LOG_ENTRIES = 1 << 17
+"""Blocks in the block log: a word each."""
+
+_LOGGED = 2
+"""In ``Word.LOGGING``: the block at hand is in the log already."""
+
+_TAG_SPACE, _TAG_MODE = (1 << 19) - 1, HF_INHIBIT_IRQ | HF_CS32 | HF_CS64
+"""Bits of CR3 >> 12 and of hflags by which blocks at one address are told apart in the log."""
+
 WATCH_SLOTS = 8
 """Four debug registers, each perhaps reached from two pages."""
 
@@ -101,6 +128,8 @@ _CONSTANTS = {
     "INDEX_MASK": (1 << TABLE_BITS) - 1,
     "LOOK_EVERY": LOOK_EVERY,
     "MEMLOG_ENTRIES": MEMLOG_ENTRIES,
+    "LOG_ENTRIES": LOG_ENTRIES,
+    "LOGGED": _LOGGED,
     "WATCH_SLOTS": WATCH_SLOTS,
     "REQUEST_CACHE": (_UC_CTL_TB_REQUEST_CACHE | 2 << 26 | 3 << 30) - (1 << 32),
     "MEM_WRITE": _UC_MEM_WRITE,
@@ -110,7 +139,13 @@ _CONSTANTS = {
     "CC_SRC": 8 * CC_SRC,
     "CC_OP": 4 * CC_OP,
     "EFLAGS": 4 * EFLAGS,
+    "HFLAGS": 4 * HFLAGS,
+    "PAGE_TABLES": 8 * (CR + 3),
+    "TAG_SPACE": _TAG_SPACE,
+    "TAG_MODE": _TAG_MODE,
+    "INHIBIT_IRQ": HF_INHIBIT_IRQ,
     "RF": RFLAGS.RF,
+    "TF": RFLAGS.TF,
     "NOWHERE": -1,
 }
 
@@ -133,6 +168,11 @@ class Hooks(NamedTuple):
 def table_index(pc: int) -> int:
     """Place of a block's linear address in the table (as in ``block``)."""
     return ((pc ^ pc >> 12) & (1 << TABLE_BITS) - 1) * 2
+
+
+def known_index(pc: int) -> int:
+    """Place of a block's linear address among those decoded for the log (as in ``known``)."""
+    return 2 * table_index(pc)
 
 
 def source() -> str:

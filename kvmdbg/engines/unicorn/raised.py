@@ -33,7 +33,7 @@ def fault(vcpu: Vcpu, vector: int, code: int | None = None, cr2: int | None = No
     """A fault of the instruction at CS:RIP: nothing of it happened."""
     pc = vcpu.state.linear_pc()
     vcpu.core.uncount()
-    _restore_flags(vcpu)
+    restore_flags(vcpu)
     code = code if vector in _WITH_CODE else None  # Unicorn leaves an old one behind
     found = vcpu.breaks_here()  # no site stops where nothing was fetched (SDM vol. 3, table 6-2)
     if found is not None:
@@ -53,7 +53,7 @@ def _misses_the_stack(vcpu: Vcpu) -> bool:
     return opcode is not None and misses_the_stack(opcode, vcpu.code(), vcpu.state.regs())
 
 
-def _restore_flags(vcpu: Vcpu) -> None:
+def restore_flags(vcpu: Vcpu) -> None:
     """Behind a hook a fault loses the condition codes; it kept them (native.keep_flags)."""
     w, state = vcpu.core.w, vcpu.state
     if w[Word.INSN_PC] == state.hook_pc():
@@ -136,7 +136,7 @@ def _int1(vcpu: Vcpu, opcode: Opcode) -> Exit | None:
 def outside_ram(vcpu: Vcpu, error: int) -> Exit | None:
     """An access, or a fetch, of physical memory that is not RAM."""
     vcpu.core.uncount()
-    _restore_flags(vcpu)
+    restore_flags(vcpu)
     if error != UC_ERR_FETCH_UNMAPPED:
         offset = vcpu.chipset.offset(vcpu.core.w[Word.BAD_ADDRESS])
         return transfers.mmio(vcpu) if offset is None else apicpage.access(vcpu, offset)

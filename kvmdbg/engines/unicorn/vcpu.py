@@ -104,7 +104,7 @@ class Vcpu:
         if d[HFLAGS] & HF_INHIBIT_IRQ:
             return None
         if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF:
-            self._trapped()
+            self.trapped()
         return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self.arming.dr7)
 
     def round(self) -> Exit | None:
@@ -322,7 +322,7 @@ class Vcpu:
             return raised.software(self, vector)
         if vector != Vector.DB:
             return raised.fault(self, vector, d[ERROR_CODE], self.state.q[CR + 2])
-        self._trapped()
+        self.trapped()
         if self.in_mov_ss_shadow() and self.debug.profile.mov_ss_holds_trap:
             self.held |= w[Word.WATCH_HIT]
             return None
@@ -330,7 +330,7 @@ class Vcpu:
             return None
         return self.raise_db(_BS | self.take_hits())
 
-    def _trapped(self) -> None:
+    def trapped(self) -> None:
         """A TF trap: put right what the instruction before it did with a host-owned TF."""
         if guestdebug.pushes_hidden_tf(self.debug):
             self._hide_pushed_tf()
