@@ -11,6 +11,7 @@ from ..profiles import PROFILES
 from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
+from .history_table import TIMELINE
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
@@ -243,14 +244,7 @@ _VM = (
         takes=("nothing",),
         examples=(("%vm bookmark here\n%step\n%vm goto here", ""),),
     ),
-    Command(
-        "%vm timeline",
-        "[N]",
-        "Every exit of the guest to its host; the last N rows as a table (20).",
-        words=(0, 1),
-        takes=("number",),
-        examples=(("%vm timeline", ""), ("%vm timeline 5", "")),
-    ),
+    TIMELINE,
     Command(
         "%vm stop",
         "[--long]",

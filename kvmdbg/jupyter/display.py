@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..debugger.breakpoints import Breakpoint, BreakpointTable
 from ..debugger.explain import Explanation
 from ..debugger.stop import Stop
+from ..history.queries import Exits, Selection
 from ..history.timeline import Timeline
 from ..program import Program
 from ..views import explanation, html, text
@@ -126,6 +127,7 @@ def looks(session: Session) -> dict[type, Looks]:
             lambda e: text.render(explanation.card(e)), lambda e: html.render(explanation.card(e))
         ),
         Timeline: Looks(text.timeline, _timeline_html, timeline_png),
+        Selection: Looks(text.timeline, _timeline_html, timeline_png),
         Program: Looks(_program_text, _program_html),
         Regs: Looks(lambda r: text.render(_regs(r)), lambda r: html.render(_regs(r))),
         DebugRegs: Looks(text.debugregs, _debugregs_html, debugregs_png),
@@ -137,7 +139,7 @@ def labels_of(symbols: Mapping[str, int]) -> dict[int, str]:
     return {address: name for name, address in reversed(list(symbols.items()))}
 
 
-def timeline_png(timeline: Timeline) -> bytes | None:
+def timeline_png(timeline: Exits) -> bytes | None:
     """The timeline's picture; None while there are no exits."""
     from ..views import figures
 
@@ -151,7 +153,7 @@ def debugregs_png(guest: DebugRegs, host: tuple[int, ...] | None = None) -> byte
     return figures.debugregs(guest, host)
 
 
-def _timeline_html(timeline: Timeline) -> str:
+def _timeline_html(timeline: Exits) -> str:
     from ..views import figures
 
     alt = figures.timeline_alt(timeline)
