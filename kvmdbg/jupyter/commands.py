@@ -11,7 +11,7 @@ from ..profiles import PROFILES
 from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
-from .history_table import TIMELINE
+from .history_table import DIFF, TIMELINE
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
@@ -245,6 +245,7 @@ _VM = (
         examples=(("%vm bookmark here\n%step\n%vm goto here", ""),),
     ),
     TIMELINE,
+    DIFF,
     Command(
         "%vm stop",
         "[--long]",

@@ -9,6 +9,7 @@ from ..debugger.vm import Vm
 from ..errors import BadInput
 from ..history.queries import Conditions, Exits
 from ..views import figures, story
+from ..views.difference import difference
 from ..views.statistics import statistics
 from .arguments import Arguments, positive, unknown
 from .display import Shown, labels_of, shown, timeline_png
@@ -29,6 +30,12 @@ def timeline(vm: Vm, args: Arguments) -> Shown:
         draw=(lambda: timeline_png(exits)) if len(exits) else None,
         alt=figures.timeline_alt(exits),
     )
+
+
+def diff(vm: Vm, args: Arguments) -> Shown:
+    """Two moments side by side."""
+    found = vm.diff(moment(args.words[0]), args.word(1, moment))
+    return shown(found, [difference(found, labels_of(vm.symbols))])
 
 
 def _conditions(vm: Vm, args: Arguments) -> Conditions:

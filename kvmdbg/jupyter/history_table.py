@@ -38,3 +38,21 @@ TIMELINE = Command(
         ("%vm timeline --reason debug --between 0:1000 --stats", "counted, and their distances"),
     ),
 )
+
+DIFF = Command(
+    "%vm diff",
+    "A [B]",
+    "What differs between two moments; between the first and now.",
+    words=(1, 2),
+    takes=("number",),
+    details=(
+        "A and B are clocks or bookmarks; without B it is now.\n"
+        "Registers, flags, debug and system registers, bytes of memory, side by side. The guest\n"
+        "stays where it is. The line gives back the Diff: d.registers, d.memory, ...\n"
+        "Two VMs: kvmdbg.first_divergence(a, b) finds the first clock at which they differ."
+    ),
+    examples=(
+        ("%step 3\n%vm diff 1", "since one instruction had been executed"),
+        ("%step 3\n%vm bookmark here\n%vm diff 0 here", "from the beginning to a bookmark"),
+    ),
+)

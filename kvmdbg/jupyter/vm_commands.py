@@ -146,6 +146,10 @@ def _timeline(session: Session, args: Arguments) -> Shown:
     return history_commands.timeline(session.require_vm(), args)
 
 
+def _diff(session: Session, args: Arguments) -> Shown:
+    return history_commands.diff(session.require_vm(), args)
+
+
 def _stop(session: Session, args: Arguments) -> Stop | Shown:
     vm = session.require_vm()
     last = vm.last_stop
@@ -238,6 +242,7 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "goto": _goto,
     "bookmark": _bookmark,
     "timeline": _timeline,
+    "diff": _diff,
     "stop": _stop,
     "debug": _debug,
     "exit": _exit,

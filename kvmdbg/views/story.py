@@ -102,7 +102,7 @@ def _changes(stop: Stop, labels: Mapping[int, str]) -> Iterator[Line]:
     for name, (old, new) in changes.flags.items():
         yield line(head(name.lower()), str(old), str(new))
     for run in changes.memory[:SHOWN_RUNS]:
-        yield line(head(place(run.address, labels)), *_run_sides(run))
+        yield line(head(place(run.address, labels)), *run_sides(run))
     more = len(changes.memory[SHOWN_RUNS:]) + changes.more
     if more:
         yield line(head("..."), f"and {count(more, 'more run')} of changed bytes")
@@ -123,7 +123,8 @@ def _cut(data: bytes, most: int) -> str:
     return data[:most].hex(" ") + (f" +{rest:,}" if rest > 0 else "")
 
 
-def _run_sides(run: MemoryChange) -> list[str]:
+def run_sides(run: MemoryChange) -> list[str]:
+    """A changed run's first bytes before and after."""
     return [_cut(side, SHOWN_BYTES) for side in (run.old, run.new)]
 
 

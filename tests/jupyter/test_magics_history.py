@@ -106,3 +106,60 @@ def test_a_condition_that_cannot_be_meant_is_one_line(
 def test_tab_offers_the_reasons_and_the_causes() -> None:
     assert "hlt" in candidates("%vm timeline --reason ", True, Known())[1]
     assert candidates("%vm timeline --cause DR", True, Known())[1] == ["DR0", "DR1", "DR2", "DR3"]
+
+
+# %vm diff
+
+
+def test_diff_shows_two_moments_side_by_side(guest: Run, bundle: Bundle) -> None:
+    guest("%step 2")
+    data = bundle(guest("%vm diff 0 2"))
+    rows = data["text/plain"].splitlines()
+    assert rows[0] == "clock 0 and clock 2: 2 registers, 1 flag, 1 run of bytes differ"
+    assert rows[1] == "the guest stands at 0x8000 start, and at 0x800c"
+    assert ["rcx", f"{0:016x}", f"{3:016x}*"] in [row.split() for row in rows]
+    assert [row.split()[1:] for row in rows if "counter" in row] == [["counter", "05", "06"]]
+    assert "<th scope=" in data["text/html"]
+
+
+def test_diff_gives_back_what_python_gives(guest: Run) -> None:
+    guest("%step 2")
+    guest("%vm bookmark here")
+    guest("%step 2")
+    assert guest("%vm diff here 4").value == guest("vm.diff('here', 4)")
+    assert guest("%vm diff here").value == guest("vm.diff('here')")
+
+
+def test_a_diff_and_a_divergence_show_themselves(guest: Run, bundle: Bundle) -> None:
+    guest("%step 2")
+    assert bundle(guest("vm.diff(2)"))["text/plain"].startswith(
+        "clock 2 and now (clock 2): no difference\nat 0x800c both times"
+    )
+    guest("from kvmdbg import Vm, first_divergence\nother = Vm()\nother.load(demo)")
+    guest("vm.set_regs(rbx=1)\nran = vm.step(3), other.step(5)")
+    data = bundle(guest("first_divergence(vm, other)"))
+    guest("other.close()")
+    assert data["text/plain"].startswith("a and b part at clock 3\nequal up to clock 2, at 0x800c")
+    assert "rbx" in data["text/html"]
+
+
+def test_runs_that_differ_from_the_beginning_say_so(guest: Run, bundle: Bundle) -> None:
+    guest("from kvmdbg import Vm, first_divergence\nother = Vm()\nother.load(b'\\x90\\xf4')")
+    guest("%step")
+    guest("ran = other.step()")
+    text = bundle(guest("first_divergence(vm, other)"))["text/plain"]
+    guest("other.close()")
+    assert text.startswith("a and b: the runs differ from their beginning, clock 0")
+
+
+def test_a_moment_that_is_not_there_is_one_line(guest: Run) -> None:
+    with pytest.raises(UnknownName, match='no bookmark "nowhere"'):
+        guest("%vm diff nowhere")
+    with pytest.raises(BadInput, match="ends at clock 0"):
+        guest("%vm diff 0 5")
+
+
+def test_more_runs_of_bytes_than_fit_are_counted(guest: Run) -> None:
+    guest("%step")
+    guest("vm.memory[0x20000:0x20040] = b'a\\0' * 32")
+    assert "and 16 more runs of differing bytes" in guest("%vm diff 1").text
