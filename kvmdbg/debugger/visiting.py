@@ -119,9 +119,16 @@ class Visit:
             check_clock(where, self.first, self.last)
             self._turn(where > self._here.clock)
             return self._travel._at(self._recorded, where).position
-        ahead = self._later.bookmarks if self._later else {}
-        self._turn(where in ahead)
-        return self._here if where is None else pick(where, self._travel.bookmarks | ahead).position
+        self._turn(self._later is not None and where in self._later.bookmarks)
+        return self._here if where is None else pick(where, self._known()).position
+
+    def _known(self) -> dict[str, Mark]:
+        return self._travel.bookmarks | (self._later.bookmarks if self._later else {})
+
+    @property
+    def bookmarks(self) -> frozenset[str]:
+        """The names that can be looked at."""
+        return frozenset(self._known())
 
     def _turn(self, beyond: bool) -> None:
         """Let the journal be the one that has the moment."""

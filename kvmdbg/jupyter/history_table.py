@@ -42,11 +42,11 @@ TIMELINE = Command(
 DIFF = Command(
     "%vm diff",
     "A [B]",
-    "What differs between two moments; between the first and now.",
+    "What differs between two moments; without B between A and now.",
     words=(1, 2),
     takes=("number",),
     details=(
-        "A and B are clocks or bookmarks; without B it is now.\n"
+        "A and B are clocks or bookmarks.\n"
         "Registers, flags, debug and system registers, bytes of memory, side by side. The guest\n"
         "stays where it is. The line gives back the Diff: d.registers, d.memory, ...\n"
         "Two VMs: kvmdbg.first_divergence(a, b) finds the first clock at which they differ."
