@@ -43,7 +43,7 @@ class Look(NamedTuple):
         """The same with RAM of its own, of which only what is not zero costs host memory."""
         import numpy as np
 
-        copy = np.zeros_like(self.ram)
+        copy = np.zeros(len(self.ram), np.uint64)  # not zeros_like, which writes to all of it
         for start in range(0, len(copy), _CHUNK // 8):
             chunk = self.ram[start : start + _CHUNK // 8]
             if chunk.any():

@@ -184,6 +184,16 @@ def test_after_an_edit_in_the_past_the_old_future_is_no_moment(vm: Vm) -> None:
     assert "a new branch since clock 4" in vm.step().cause
 
 
+def test_a_kept_look_stays_while_the_guest_goes_on(vm: Vm) -> None:
+    vm.cont()
+    counter = vm.address("counter")
+    with vm.visiting() as visit:
+        kept = visit.look(2).kept()
+        visit.look(17)
+        page = kept.page(counter & ~0xFFF)
+    assert page[counter & 0xFFF] == 6
+
+
 # Nobody notices
 
 
