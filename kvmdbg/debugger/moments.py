@@ -5,7 +5,8 @@ Must not know: how a moment is reached, or what else a Vm can do.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .commands import Commands
 from .diffing import Diff, compare
@@ -53,14 +54,16 @@ class Moments:
         self._check()
         return self._travel.bookmark(name)
 
-    def visiting(self) -> AbstractContextManager[Visit]:
+    @contextmanager
+    def visiting(self) -> Iterator[Visit]:
         """Inside ``with``, ``visit.look(where)`` shows other moments; the VM stays as it is.
 
         ``where`` is a clock or a bookmark. Nothing else may be asked of the VM meanwhile. Raises
         BadInput for a VM that does not record, EngineUnavailable without an instruction clock.
         """
         self._check()
-        return self._travel.visiting()
+        with self._commands.occupied(), self._travel.visiting() as visit:
+            yield visit
 
     def diff(self, a: int | str, b: int | str | None = None) -> Diff:
         """What differs between two moments (clocks or bookmarks); the second is now if not given.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import kvmdbg
 from kvmdbg import Vm, assemble
 from kvmdbg.debugger.stop import MemoryChange
-from kvmdbg.errors import BadInput, UnknownName, VmInterrupted
+from kvmdbg.errors import BadInput, UnknownName, VmBusy, VmInterrupted
 from kvmdbg.history.journal import Tail
 from kvmdbg.history.recorded import Recorded
 
@@ -231,6 +231,25 @@ def test_the_same_guest_is_seen_as_by_going_there(vm: Vm) -> None:
     for clock, look in enumerate(looks):
         stop = vm.goto(clock)
         assert look == (clock, stop.pc, stop.regs, stop.sregs, stop.debugregs)
+
+
+def test_nobody_else_may_use_the_vm_meanwhile(vm: Vm) -> None:
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            vm.regs()
+        except VmBusy as error:
+            errors.append(error)
+
+    vm.step(2)
+    with vm.visiting() as visit:
+        visit.look(1)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    assert len(errors) == 1
+    assert vm.regs().rcx == 3
 
 
 ACTIONS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 20)), min_size=2, max_size=9)
