@@ -129,6 +129,15 @@ def test_bookmarks_name_moments_also_of_the_future(vm: Vm) -> None:
     assert found.registers["rcx"] == (3, 0)
 
 
+def test_a_clock_of_the_future_means_the_stop_there_as_for_goto(vm: Vm) -> None:
+    vm.step(2)
+    vm.set_regs(rcx=1)
+    vm.cont()
+    vm.goto(0)
+    assert vm.diff(0, 2).registers["rcx"] == (0, 3)
+    assert vm.goto(2).regs.rcx == 3
+
+
 def test_system_and_debug_registers_are_compared(vm: Vm) -> None:
     vm.step()
     vm.vcpu.set_sregs(vm.sregs()._replace(cr2=5))
@@ -305,6 +314,20 @@ def test_ctrl_c_comes_when_the_guest_stands_here_again() -> None:
         assert everything(vm) == was
 
 
+def test_ctrl_c_on_the_way_back_is_not_forgotten_and_not_obeyed_too_early(vm: Vm) -> None:
+    vm.step(9)
+    was = everything(vm)
+
+    def look() -> None:
+        with vm.visiting() as visit:
+            visit.look(2)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(VmInterrupted):
+        look()
+    assert everything(vm) == was
+
+
 def test_a_long_run_is_compared_and_stays() -> None:
     with loaded(LONG) as vm:
         vm.cont(max_instructions=9_000_001)
@@ -337,6 +360,20 @@ def test_the_first_divergence_is_where_the_runs_part() -> None:
         assert found.pc == one.goto(9).pc
         one.goto(60)
         assert everything(two) == was[1]
+
+
+def test_ctrl_c_leaves_both_runs_where_they_stood() -> None:
+    with loaded(LONG) as one, loaded(LONG) as two:
+        for vm in (one, two):
+            vm.step(30_000)
+            vm.vcpu.checkpoints._kept[1:] = []  # type: ignore[attr-defined]
+        was = everything(one), everything(two)
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(VmInterrupted, match="the VM is intact"):
+            kvmdbg.first_divergence(one, two)
+        timer.join()
+        assert (everything(one), everything(two)) == was
 
 
 def test_two_equal_runs_do_not_part() -> None:
