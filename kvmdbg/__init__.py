@@ -17,13 +17,23 @@ from .version import __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .debugger.parting import first_divergence
     from .debugger.stop import Stop
     from .debugger.vm import Vm
     from .errors import KvmdbgError
     from .program import Program, assemble
     from .uapi import GuestDbg
 
-__all__ = ["GuestDbg", "KvmdbgError", "Program", "Stop", "Vm", "__version__", "assemble"]
+__all__ = [
+    "GuestDbg",
+    "KvmdbgError",
+    "Program",
+    "Stop",
+    "Vm",
+    "__version__",
+    "assemble",
+    "first_divergence",
+]
 
 _HOMES = {
     "GuestDbg": ".uapi",
@@ -32,6 +42,7 @@ _HOMES = {
     "Stop": ".debugger.stop",
     "Vm": ".debugger.vm",
     "assemble": ".program",
+    "first_divergence": ".debugger.parting",
 }
 
 

@@ -91,7 +91,7 @@ class Shadow:
         runs = [
             run
             for page, new in changed.items()
-            for run in _runs(page * PAGE, self._before(page), new)
+            for run in stretches(page * PAGE, self._before(page), new)
         ]
         del now, old
         for page, new in changed.items():
@@ -112,7 +112,7 @@ class Shadow:
                 content[address - base] = byte
 
 
-def _runs(address: int, old: bytes, new: bytes) -> list[MemoryChange]:
+def stretches(address: int, old: bytes, new: bytes) -> list[MemoryChange]:
     """The stretches of neighbouring bytes that differ, within one page."""
     import numpy as np
 

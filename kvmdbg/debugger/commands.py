@@ -6,7 +6,8 @@ Must not know: what happens inside a run, or what else a VM can do.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..engines.interrupts import HeldSigint
 from ..errors import BadInput, UnknownName, VmBusy, VmInterrupted
@@ -62,17 +63,16 @@ class Commands:
     def enter(self, max_instructions: int | None, timeout: float | None) -> Exit:
         """See ``Vm.enter``."""
         limits = Limits(self._engine, max_instructions, timeout)
-        self._running_in = threading.get_ident()
-        try:
-            with HeldSigint():
-                return self._runner.enter_by_hand(limits)
-        except KeyboardInterrupt as interrupt:
-            place = self._guest.place(self._guest.pc())
-            raise VmInterrupted(
-                f"guest stopped at {place}; the VM is intact: %vm exit, %step or %vm run goes on"
-            ) from interrupt
-        finally:
-            self._running_in = None
+        with self.occupied():
+            try:
+                with HeldSigint():
+                    return self._runner.enter_by_hand(limits)
+            except KeyboardInterrupt as interrupt:
+                place = self._guest.place(self._guest.pc())
+                how = "%vm exit, %step or %vm run goes on"
+                raise VmInterrupted(
+                    f"guest stopped at {place}; the VM is intact: {how}"
+                ) from interrupt
 
     @property
     def busy(self) -> bool:
@@ -84,13 +84,19 @@ class Commands:
         if self.busy:
             raise VmBusy("the VM is running in another thread; only request_stop() may be called")
 
-    def carry_out(self, run: Callable[[], Outcome]) -> Stop:
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        """The VM is this thread's alone; VmBusy for all others, and here if it is theirs."""
         self.check_idle()
         self._running_in = threading.get_ident()
         try:
-            return self._held(run)
+            yield
         finally:
             self._running_in = None
+
+    def carry_out(self, run: Callable[[], Outcome]) -> Stop:
+        with self.occupied():
+            return self._held(run)
 
     def _held(self, run: Callable[[], Outcome]) -> Stop:
         """Run the guest and say how it ended; Ctrl-C is held back until the machine is whole."""

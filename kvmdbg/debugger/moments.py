@@ -5,9 +5,14 @@ Must not know: how a moment is reached, or what else a Vm can do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from .commands import Commands
+from .diffing import Diff, compare
 from .stop import Stop
 from .travel import Travel
+from .visiting import Visit
 
 
 class Moments:
@@ -53,3 +58,32 @@ class Moments:
         """Name the present moment, for :meth:`goto`; its instruction clock."""
         self._check()
         return self._travel.bookmark(name)
+
+    @contextmanager
+    def visiting(self) -> Iterator[Visit]:
+        """Inside ``with``, ``visit.look(where)`` shows other moments; the VM stays as it is.
+
+        ``where`` is a clock or a bookmark. Nothing else may be asked of the VM meanwhile. Raises
+        BadInput for a VM that does not record, EngineUnavailable without an instruction clock.
+        """
+        self._check()
+        with self._commands.occupied(), self._travel.visiting() as visit:
+            yield visit
+
+    def diff(self, a: int | str, b: int | str | None = None) -> Diff:
+        """What differs between two moments (clocks or bookmarks); the second is now if not given.
+
+        The guest is taken there and back: it stands where it stood, with its recorded future.
+        Raises as :meth:`goto` does.
+        """
+        with self.visiting() as visit:
+            one = visit.look(a).kept()
+            two = visit.look(b)
+            return compare(one, two, (_name(a, one.clock), _name(b, two.clock)))
+
+
+def _name(where: int | str | None, clock: int) -> str:
+    """``clock 5``, ``here (clock 5)``, ``now (clock 5)``."""
+    if isinstance(where, int):
+        return f"clock {clock:,}"
+    return f"{where or 'now'} (clock {clock:,})"

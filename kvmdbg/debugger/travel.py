@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ..engines import Capability, Engine
-from ..errors import BadInput, EngineUnavailable, UnknownName
+from ..errors import BadInput, EngineUnavailable
 from ..exits import ExceptionExit, Exit, IntrExit
 from ..history.journal import RUN, Position
 from ..history.recorded import Recorded
@@ -25,8 +25,8 @@ from .outcome import Outcome
 from .reporting import Reporter
 from .running import Runner
 from .stop import Stop, StopKind
-from .suggest import did_you_mean
 from .tape import Tape, Written
+from .visiting import Visits, check_clock
 
 T = TypeVar("T")
 _EXIT: Final = IntrExit("travel")
@@ -66,7 +66,7 @@ def recording(engine: Engine, wanted: bool) -> Engine:
     return Recorded(engine)
 
 
-class Travel:
+class Travel(Visits):
     """The moments of one VM."""
 
     def __init__(
@@ -184,10 +184,7 @@ class Travel:
 
     def clocks(self) -> dict[str, int]:
         """The bookmarks that can be gone to, and where."""
-        return {name: mark.position.clock for name, mark in self._known().items()}
-
-    def _known(self) -> dict[str, Mark]:
-        return self.bookmarks | (self._later.bookmarks if self._later else {})
+        return {name: mark.position.clock for name, mark in self.known().items()}
 
     def _recorded(self) -> Recorded:
         if isinstance(self._engine, Recorded):
@@ -225,11 +222,7 @@ class Travel:
         if isinstance(where, int):
             return self._to_clock(recorded, where)
         self._check_future(recorded)
-        known = self._known()
-        if where not in known:
-            names = tuple(known)
-            raise UnknownName(f'no bookmark "{where}"{did_you_mean(where, names)}')
-        return self._to_mark(recorded, known[where])
+        return self._to_mark(recorded, self.named(where))
 
     def _to_mark(self, recorded: Recorded, mark: Mark) -> Outcome:
         later = self._later
@@ -243,12 +236,8 @@ class Travel:
 
     def _to_clock(self, recorded: Recorded, clock: int) -> Outcome:
         self._check_future(recorded)
-        begin = recorded.journal.start
         end = recorded.ahead.end if recorded.ahead else recorded.clock
-        if clock < begin:
-            raise BadInput(f"the recording begins at clock {begin:,}; {clock:,} is before that")
-        if clock > end:
-            raise BadInput(f"the recording ends at clock {end:,}; {clock:,} is beyond that")
+        check_clock(clock, recorded.journal.start, end)
         self._rejoin(recorded)
         return self._go(recorded, self._at(recorded, clock))
 

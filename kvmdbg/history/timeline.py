@@ -9,13 +9,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any, Final, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Unpack, overload
 
 from ..engines import Steps
 from ..errors import UnknownName
 from ..exits import DebugExit, ExceptionExit, Exit, ExitReason
 from ..x86.debugreg import DR6_BS, DR6_RESET
 from ..x86.vectors import Vector
+
+if TYPE_CHECKING:
+    from .frames import DataFrame
+    from .queries import Conditions, Gaps, Selection
 
 TYPECODES: Final = {
     "reason": "B",
@@ -27,6 +31,14 @@ TYPECODES: Final = {
     "host_time": "d",
 }
 """Column names and their ``array.array`` type codes."""
+
+COLUMNS: Final = tuple(TYPECODES)
+"""Row's fields but for ``index``."""
+
+
+def names_of(name: str) -> str:
+    """What is said about a column that does not exist."""
+    return f'no column "{name}"; choose index, {", ".join(COLUMNS)}'
 
 
 class Row(NamedTuple):
@@ -166,13 +178,31 @@ class Timeline:
         if name == "index":
             return array("Q", range(len(self)))
         if name not in self._columns:
-            raise UnknownName(f'no column "{name}"; choose index, {", ".join(TYPECODES)}')
+            raise UnknownName(names_of(name))
         return self._columns[name]
 
     def counts(self) -> dict[ExitReason, int]:
         """How many exits of each reason; reasons that did not occur are left out."""
         seen = self._columns["reason"][: len(self)].tobytes()
         return {reason: seen.count(reason) for reason in ExitReason if reason in seen}
+
+    def where(self, **conditions: Unpack[Conditions]) -> Selection:
+        """The rows for which all conditions hold; see ``Selection.where``. None: all rows."""
+        from .queries import every
+
+        return every(self).where(**conditions)
+
+    def causes(self) -> dict[str, int]:
+        """How many debug exits had each cause: ``step``, ``INT3``, ``DR0``, ..."""
+        return self.where().causes()
+
+    def gaps(self) -> Gaps:
+        """What lies between one exit and the next, in instructions and in the host's seconds."""
+        return self.where().gaps()
+
+    def to_pandas(self) -> DataFrame:
+        """All rows as a DataFrame; see ``Selection.to_pandas``."""
+        return self.where().to_pandas()
 
     def summary(self) -> str:
         """One sentence: how many exits, in what time, of which reasons, most frequent first.

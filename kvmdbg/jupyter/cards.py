@@ -23,7 +23,7 @@ from ..views import irqchip as chips
 from ..views.tables import Card, Cell, Column, Table, count, head, line
 from ..x86.decode import Instruction
 from ..x86.paging import NonCanonical, PageFault, translate
-from .display import Shown, debugregs_png, labels_of, sentences, shown, timeline_png
+from .display import Shown, debugregs_png, labels_of, sentences, shown
 from .session import memory_size, mode_of
 
 MOST_BYTES = 0x4000
@@ -184,17 +184,6 @@ def irqchip(vm: Vm) -> Shown:
     if chip is None:
         return sentences(None, ["no irqchip to show; %vm new --irqchip, or vm.create_irqchip()"])
     return shown(chip, [chips.lapic(chip, vm.now), chips.pics(chip), chips.pit(chip, vm.now)])
-
-
-def timeline(vm: Vm, last: int) -> Shown:
-    """Every exit so far as a picture, the last ones as rows."""
-    exits = vm.timeline
-    return shown(
-        exits,
-        [story.timeline(exits, last, labels_of(vm.symbols))],
-        draw=(lambda: timeline_png(exits)) if len(exits) else None,
-        alt=figures.timeline_alt(exits),
-    )
 
 
 def symbols(vm: Vm) -> Shown:

@@ -11,12 +11,13 @@ from ..profiles import PROFILES
 from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
+from .history_table import DIFF, TIMELINE
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
 SYNTAXES = ("intel", "att")
 LEVELS = ("up", "down", "pulse")
-EXPORTS = ("c",)
+EXPORTS = ("c", "chrome")
 
 ACCESSES = ("x", "w", "rw")
 DEBUG_FLAGS = tuple(str(flag.name).lower() for flag in GuestDbg)
@@ -243,14 +244,8 @@ _VM = (
         takes=("nothing",),
         examples=(("%vm bookmark here\n%step\n%vm goto here", ""),),
     ),
-    Command(
-        "%vm timeline",
-        "[N]",
-        "Every exit of the guest to its host; the last N rows as a table (20).",
-        words=(0, 1),
-        takes=("number",),
-        examples=(("%vm timeline", ""), ("%vm timeline 5", "")),
-    ),
+    TIMELINE,
+    DIFF,
     Command(
         "%vm stop",
         "[--long]",
@@ -306,19 +301,23 @@ _VM = (
     Command(
         "%vm export",
         "KIND [FILE] [--exits N]",
-        "The guest and its next exits as a program; without FILE: show it.",
-        options=(Option("--exits", "N", "how many exits are foreseen (16)"),),
+        "The guest and its exits for others; KIND c without FILE: show it.",
+        options=(Option("--exits", "N", "c: how many exits are foreseen (16)"),),
         words=(1, 2),
         takes=("export", "nothing"),
         details=(
-            "KIND    c: a C program against linux/kvm.h, without anything of ours; it compares\n"
-            "        each exit of the real KVM with the one that a copy of the guest has foreseen\n"
-            "The debug setting is the last one: of %vm debug, %step or %vm run. The guest stays\n"
-            "as it is. The forecast ends at HLT, at a triple fault, or where no exit comes."
+            "c       a C program against linux/kvm.h, without anything of ours; it compares each\n"
+            "        exit of the real KVM with the one that a copy of the guest has foreseen, by\n"
+            "        the debug setting that was given last. The forecast ends at HLT, at a triple\n"
+            "        fault, or where no exit comes.\n"
+            "chrome  the timeline as JSON for chrome://tracing and Perfetto: a thread for each\n"
+            "        kind of exit, and the bookmarks; one microsecond there is one instruction\n"
+            "The guest stays as it is."
         ),
         examples=(
             ("%vm export c", "look at it"),
             ("%vm export c guest.c --exits 4", "then: gcc -o guest guest.c && ./guest"),
+            ("%vm export chrome exits.json", "then open it in Perfetto"),
         ),
     ),
     Command(

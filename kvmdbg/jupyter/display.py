@@ -15,11 +15,14 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..debugger.breakpoints import Breakpoint, BreakpointTable
+from ..debugger.diffing import Diff
 from ..debugger.explain import Explanation
+from ..debugger.parting import FirstDivergence
 from ..debugger.stop import Stop
+from ..history.queries import Exits, Selection
 from ..history.timeline import Timeline
 from ..program import Program
-from ..views import explanation, html, text
+from ..views import difference, explanation, html, text
 from ..views.tables import Card, Column, Table, head, line
 from ..x86.registers import DebugRegs, Regs
 
@@ -122,14 +125,20 @@ def looks(session: Session) -> dict[type, Looks]:
             lambda t: text.breakpoints(t, labels(t)), lambda t: html.breakpoints(t, labels(t))
         ),
         Breakpoint: Looks(str),
-        Explanation: Looks(
-            lambda e: text.render(explanation.card(e)), lambda e: html.render(explanation.card(e))
-        ),
+        Explanation: _card(explanation.card),
         Timeline: Looks(text.timeline, _timeline_html, timeline_png),
+        Selection: Looks(text.timeline, _timeline_html, timeline_png),
+        Diff: _card(difference.difference),
+        FirstDivergence: _card(difference.divergence),
         Program: Looks(_program_text, _program_html),
         Regs: Looks(lambda r: text.render(_regs(r)), lambda r: html.render(_regs(r))),
         DebugRegs: Looks(text.debugregs, _debugregs_html, debugregs_png),
     }
+
+
+def _card(of: Callable[[Any], Card]) -> Looks:
+    """The looks of a value that is one card."""
+    return Looks(lambda value: text.render(of(value)), lambda value: html.render(of(value)))
 
 
 def labels_of(symbols: Mapping[str, int]) -> dict[int, str]:
@@ -137,7 +146,7 @@ def labels_of(symbols: Mapping[str, int]) -> dict[int, str]:
     return {address: name for name, address in reversed(list(symbols.items()))}
 
 
-def timeline_png(timeline: Timeline) -> bytes | None:
+def timeline_png(timeline: Exits) -> bytes | None:
     """The timeline's picture; None while there are no exits."""
     from ..views import figures
 
@@ -151,7 +160,7 @@ def debugregs_png(guest: DebugRegs, host: tuple[int, ...] | None = None) -> byte
     return figures.debugregs(guest, host)
 
 
-def _timeline_html(timeline: Timeline) -> str:
+def _timeline_html(timeline: Exits) -> str:
     from ..views import figures
 
     alt = figures.timeline_alt(timeline)

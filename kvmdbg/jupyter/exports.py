@@ -5,9 +5,9 @@ Must not know: IPython, or what stands in an export.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..debugger import export_c
 from ..errors import BadInput
@@ -17,26 +17,52 @@ from .display import Shown, sentences
 if TYPE_CHECKING:
     from ..debugger.vm import Vm
 
-_EXITS = 16
+_EXITS: Final = 16
+_HEAD: Final = 4096
+"""Characters by whose look an export is known again."""
 
 
 class Kind(NamedTuple):
-    """How an export is written, how one is known again, and what to do with it."""
+    """How an export is written (in pieces), how one is known again, and what to do with it.
 
-    write: Callable[[Vm, Arguments], str]
+    ``takes`` are the options that it has; what ``needs`` a file is too long to be looked at.
+    """
+
+    write: Callable[[Vm, Arguments], Iterable[str]]
     is_ours: Callable[[str], bool]
     then: Callable[[str], str]
+    takes: tuple[str, ...] = ()
+    needs_file: bool = True
 
 
-def _c(vm: Vm, args: Arguments) -> str:
-    return vm.export_c(args.value("--exits", positive) or _EXITS)
+def _c(vm: Vm, args: Arguments) -> Iterable[str]:
+    yield vm.export_c(args.value("--exits", positive) or _EXITS)
 
 
 def _compile(file: str) -> str:
     return f"gcc -std=c11 -Wall -Wextra -o guest {file} && ./guest"
 
 
-KINDS: dict[str, Kind] = {"c": Kind(_c, export_c.is_ours, _compile)}
+def _chrome(vm: Vm, _: Arguments) -> Iterable[str]:
+    from ..history.export_chrome import chrome_trace
+
+    return chrome_trace(vm.timeline.where(), vm.bookmarks, vm.label)
+
+
+def _chrome_is_ours(text: str) -> bool:
+    from ..history.export_chrome import is_ours
+
+    return is_ours(text)
+
+
+def _open_in_browser(file: str) -> str:
+    return f"open {file} in chrome://tracing or in Perfetto"
+
+
+KINDS: dict[str, Kind] = {
+    "c": Kind(_c, export_c.is_ours, _compile, takes=("--exits",), needs_file=False),
+    "chrome": Kind(_chrome, _chrome_is_ours, _open_in_browser),
+}
 """The kinds that ``commands.EXPORTS`` names."""
 
 
@@ -46,23 +72,42 @@ def export(vm: Vm, args: Arguments) -> Shown:
     if name not in KINDS:
         raise unknown("kind of export", name, KINDS)
     kind = KINDS[name]
+    _check_options(name, kind, args)
     if not rest:
-        text = kind.write(vm, args)
+        if kind.needs_file:
+            raise BadInput(f"something is missing: %vm export {name} FILE")
+        text = "".join(kind.write(vm, args))
         return Shown(text, text)
     path = Path(rest[0]).expanduser()
     _check_free(path, kind)
-    text = kind.write(vm, args)
+    size = _write(path, kind.write(vm, args))
+    return sentences(path, [f"{path}: {size:,} bytes; next: {kind.then(rest[0])}"])
+
+
+def _check_options(name: str, kind: Kind, args: Arguments) -> None:
+    for option in args.options:
+        if option not in kind.takes:
+            raise BadInput(f"{option} does not go with %vm export {name}")
+
+
+def _write(path: Path, pieces: Iterable[str]) -> int:
+    """How many bytes were written. What cannot be exported leaves no file."""
+    rest = iter(pieces)
+    first = next(rest, "")
     try:
-        path.write_text(text, encoding="utf-8")
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(first)
+            file.writelines(rest)
+        return path.stat().st_size
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
-    return sentences(path, [f"{path}: {len(text):,} bytes; next: {kind.then(rest[0])}"])
 
 
 def _check_free(path: Path, kind: Kind) -> None:
     """BadInput for a file of somebody else's."""
     try:
-        ours = kind.is_ours(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            ours = kind.is_ours(file.read(_HEAD))
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError):

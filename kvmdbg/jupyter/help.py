@@ -44,7 +44,11 @@ def document(command: Command) -> str:
     if command.details:
         parts += ["", *command.details.splitlines()]
     if command.options:
-        parts += ["", "Options:", *_columns([_option_row(option) for option in command.options])]
+        parts += [
+            "",
+            "Options:",
+            *_columns([_option_row(command, option) for option in command.options]),
+        ]
     if command.examples:
         parts += ["", "Examples:", *_examples(command)]
     return "\n".join(parts)
@@ -54,15 +58,16 @@ def _with_aliases(name: str) -> str:
     return ", ".join((name, *VM[name].aliases))
 
 
-def _option_row(option: Option) -> tuple[str, str]:
+def _option_row(command: Command, option: Option) -> tuple[str, str]:
     choices = f" ({', '.join(option.choices)})" if option.choices else ""
     left = f"{option.name} {option.value}".rstrip()
-    return left, option.help if choices and _said(option) else option.help + choices
+    return left, option.help if choices and _said(command, option) else option.help + choices
 
 
-def _said(option: Option) -> bool:
-    """Whether the help text already names every choice."""
-    return all(choice in option.help for choice in option.choices)
+def _said(command: Command, option: Option) -> bool:
+    """Whether the option's help or the command's details already name every choice."""
+    said = (option.help, command.details)
+    return any(all(choice in text for choice in option.choices) for text in said)
 
 
 def _examples(command: Command) -> list[str]:

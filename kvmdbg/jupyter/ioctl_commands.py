@@ -18,7 +18,7 @@ from ..exits import DebugExit, Exit, IoExit, MmioExit
 from ..uapi import GuestDbg
 from ..views import longstop, structs
 from ..views.cpu import instruction_text
-from ..views.lanes import exit_facts
+from ..views.exits import exit_facts
 from ..views.tables import Card, Column, Table, head, line
 from ..x86.debugreg import Access, decode_dr7, dr7_with, watched_range
 from ..x86.decode import Instruction

@@ -57,8 +57,8 @@ def bp(session: Session, line: str) -> Breakpoint | BreakpointTable | Shown:
     if not words and when is None:
         return vm.breakpoints
     if words and words[0] == "int":
-        vector = parse(BP_ACTIONS["int"], words[1:]).words[0]
-        return vm.bp_vector(_vector(vector), when=when)
+        name = parse(BP_ACTIONS["int"], words[1:]).words[0]
+        return vm.bp_vector(vector(name), when=when)
     if words and words[0] in _ACTIONS and when is None:
         return _act(vm, words[0], parse(BP_ACTIONS[words[0]], words[1:]))
     return _set(vm, parse(BP, words), when)
@@ -92,7 +92,7 @@ def _set(vm: Vm, args: Arguments, when: str | None) -> Breakpoint:
     )
 
 
-def _vector(text: str) -> int:
+def vector(text: str) -> int:
     """A vector by number or by the manual's name: ``0x13``, ``13h``, ``#PF``."""
     name = text.removeprefix("#").upper()
     return Vector[name].value if name in Vector.__members__ else number(text)

@@ -13,7 +13,7 @@ from ..debugger.explain import Explanation
 from ..debugger.stop import Stop
 from ..errors import BadInput
 from ..program import Program
-from . import cards, exports, help, ioctl_commands
+from . import cards, exports, help, history_commands, ioctl_commands
 from .arguments import Arguments, number, parse, positive, seconds, size, unknown
 from .assignments import change
 from .commands import LEVELS, VM, VM_ALIASES
@@ -130,14 +130,7 @@ def _back(session: Session, _: Arguments) -> Stop:
 
 
 def _goto(session: Session, args: Arguments) -> Stop:
-    where = args.words[0]
-    return session.require_vm().goto(_clock(where) if where[0].isdigit() else where)
-
-
-def _clock(text: str) -> int:
-    """A clock as it is shown, or as people write numbers: ``1,234``, ``5M``."""
-    plain = text.replace(",", "")
-    return 0 if plain.strip("0") == "" else positive(plain)
+    return session.require_vm().goto(history_commands.moment(args.words[0]))
 
 
 def _bookmark(session: Session, args: Arguments) -> Shown:
@@ -150,7 +143,11 @@ def _bookmark(session: Session, args: Arguments) -> Shown:
 
 
 def _timeline(session: Session, args: Arguments) -> Shown:
-    return cards.timeline(session.require_vm(), args.word(0, positive) or 20)
+    return history_commands.timeline(session.require_vm(), args)
+
+
+def _diff(session: Session, args: Arguments) -> Shown:
+    return history_commands.diff(session.require_vm(), args)
 
 
 def _stop(session: Session, args: Arguments) -> Stop | Shown:
@@ -245,6 +242,7 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "goto": _goto,
     "bookmark": _bookmark,
     "timeline": _timeline,
+    "diff": _diff,
     "stop": _stop,
     "debug": _debug,
     "exit": _exit,

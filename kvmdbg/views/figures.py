@@ -10,16 +10,16 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import UnknownName
+from ..history.lanes import LANES, Lane, masks
 from ..x86.debugreg import Field, decode_dr7, fields_dr6, fields_dr7
 from .debugregs import dr6_words, dr7_words, field_value, slot_words
-from .lanes import LANES, Lane
 from .tables import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..history.timeline import Timeline
+    from ..history.queries import Exits
     from ..x86.registers import DebugRegs
 
 DPI: Final = 100
@@ -77,31 +77,22 @@ class Sorted(NamedTuple):
     places: dict[Lane, Any]
 
 
-def _sort(timeline: Timeline, x: str) -> Sorted:
-    """Numpy columns, not copied; ``clock`` falls back to ``index`` where there is no clock."""
+def _sort(exits: Exits, x: str) -> Sorted:
+    """Numpy columns; ``clock`` falls back to ``index`` where there is no clock."""
     import numpy as np
 
     if x not in ("index", "clock"):
         raise UnknownName(f'a timeline has no x axis "{x}"; choose index or clock')
-    total = len(timeline)
-    columns = {
-        name: np.frombuffer(timeline.column(name), timeline.column(name).typecode)[:total]
-        for name in ("reason", "exception", "dr6", "clock")
-    }
-    has_clock = x == "clock" and columns["clock"].max() >= 0
-    along = columns["clock"] if has_clock else np.arange(total)
-    taken = np.zeros(total, bool)
-    places = {}
-    for lane in LANES:
-        found = lane.matches(columns["reason"], columns["exception"], columns["dr6"]) & ~taken
-        if found.any():
-            places[lane] = along[found]
-        taken |= found
+    total = len(exits)
+    clock = np.asarray(exits.column("clock"))[:total]
+    has_clock = x == "clock" and clock.max() >= 0
+    along = clock if has_clock else np.asarray(exits.column("index"), np.int64)[:total]
+    places = {lane: along[found] for lane, found in masks(exits)}
     axis = "clock (guest instructions)" if has_clock else "exit number"
     return Sorted(axis, total, int(along.min()), int(along.max()), places)
 
 
-def timeline(timeline: Timeline, *, x: str = "index", dark: bool = False) -> bytes:
+def timeline(timeline: Exits, *, x: str = "index", dark: bool = False) -> bytes:
     """A PNG: one lane for each kind of exit, x is the exit's number or the guest's ``clock``.
 
     Up to 10,000 exits each has its mark; beyond, crowded lanes show densities (logarithmic) and
@@ -127,7 +118,7 @@ def timeline(timeline: Timeline, *, x: str = "index", dark: bool = False) -> byt
     return _png(figure, _timeline_title(exits))
 
 
-def timeline_alt(timeline: Timeline, *, x: str = "index") -> str:
+def timeline_alt(timeline: Exits, *, x: str = "index") -> str:
     """The same picture in words: each lane's number of exits, the first and the last."""
     if not len(timeline):
         return "Timeline without any exits."

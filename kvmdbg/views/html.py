@@ -18,7 +18,7 @@ from .tables import Card, Cell, Column, Line, Mark, Table, Verbatim, printable
 if TYPE_CHECKING:
     from ..debugger.breakpoints import Breakpoint
     from ..debugger.stop import Stop
-    from ..history.timeline import Timeline
+    from ..history.queries import Exits
     from ..program.listing import Listing
     from ..x86.decode import Instruction
     from ..x86.registers import DebugRegs, Regs, Sregs
@@ -170,7 +170,7 @@ def debugregs(guest: DebugRegs, host: tuple[int, ...] | None = None) -> str:
     return render(dr.debugregs(guest, host))
 
 
-def timeline(timeline: Timeline, last: int = 20, labels: Mapping[int, str] = NOTHING) -> str:
+def timeline(timeline: Exits, last: int = 20, labels: Mapping[int, str] = NOTHING) -> str:
     """See :func:`kvmdbg.views.story.timeline`."""
     return render(story.timeline(timeline, last, labels))
 

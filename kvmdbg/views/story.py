@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..exits import DebugExit
+from ..history.lanes import count_lanes
 from ..x86 import vectors
 from .cpu import EXTENDED, GENERAL, address_digits, instruction_text, mode_words, register_name
-from .lanes import count_lanes, exit_facts, exit_words
+from .exits import exit_facts, exit_words
 from .tables import (
     Card,
     Cell,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from ..debugger.breakpoints import Breakpoint
     from ..debugger.stop import MemoryChange, Stop
     from ..exits import Exit
-    from ..history.timeline import Row, Timeline
+    from ..history.queries import Exits
+    from ..history.timeline import Row
     from ..program.listing import Listing, ListingLine
 
 SHOWN_BYTES = 8
@@ -100,7 +102,7 @@ def _changes(stop: Stop, labels: Mapping[int, str]) -> Iterator[Line]:
     for name, (old, new) in changes.flags.items():
         yield line(head(name.lower()), str(old), str(new))
     for run in changes.memory[:SHOWN_RUNS]:
-        yield line(head(place(run.address, labels)), *_run_sides(run))
+        yield line(head(place(run.address, labels)), *run_sides(run))
     more = len(changes.memory[SHOWN_RUNS:]) + changes.more
     if more:
         yield line(head("..."), f"and {count(more, 'more run')} of changed bytes")
@@ -121,11 +123,12 @@ def _cut(data: bytes, most: int) -> str:
     return data[:most].hex(" ") + (f" +{rest:,}" if rest > 0 else "")
 
 
-def _run_sides(run: MemoryChange) -> list[str]:
+def run_sides(run: MemoryChange) -> list[str]:
+    """A changed run's first bytes before and after."""
     return [_cut(side, SHOWN_BYTES) for side in (run.old, run.new)]
 
 
-def timeline(timeline: Timeline, last: int, labels: Mapping[int, str]) -> Card:
+def timeline(timeline: Exits, last: int, labels: Mapping[int, str]) -> Card:
     """How many exits of each kind, and the ``last`` ones one by one."""
     if not len(timeline):
         return Card("Timeline: no exits yet")
@@ -136,7 +139,7 @@ def timeline(timeline: Timeline, last: int, labels: Mapping[int, str]) -> Card:
     return Card(f"Timeline: {timeline.summary()}", "", tuple(parts))
 
 
-def _lane_table(timeline: Timeline) -> Table:
+def _lane_table(timeline: Exits) -> Table:
     total = len(timeline)
     lines = tuple(
         line(head(lane.title), f"{number:,}", f"{number / total:.1%}")

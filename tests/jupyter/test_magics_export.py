@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,51 @@ def test_a_line_that_cannot_be_meant_is_refused(guest: Run, line: str, message: 
     assert str(refused.value).startswith(message)
 
 
+# Chrome
+
+
+def test_the_timeline_is_written_for_chrome(guest: Run) -> None:
+    guest("%step 3")
+    guest("%vm bookmark here")
+    guest("%vm run")
+    shown = guest("%vm export chrome exits.json")
+    assert shown.value == Path("exits.json")
+    assert shown.text.endswith("next: open exits.json in chrome://tracing or in Perfetto")
+    events = json.loads(Path("exits.json").read_text())["traceEvents"]
+    exits = [event for event in events if event["ph"] == "X"]
+    assert [event["ts"] for event in exits] == list(guest("vm.timeline.column('clock')"))
+    assert exits[0]["args"]["symbol"] == "loop"
+    assert [event["ts"] for event in events if event["ph"] == "i"] == [3]
+
+
+def test_a_chrome_trace_of_before_is_written_anew(guest: Run) -> None:
+    guest("%vm export chrome exits.json")
+    guest("%step")
+    guest("%vm export chrome exits.json")
+    assert '"ph":"X"' in Path("exits.json").read_text()
+
+
+def test_a_c_program_is_no_chrome_trace_to_be_written_over(guest: Run) -> None:
+    guest("%vm export c guest.c")
+    with pytest.raises(BadInput, match="no export; choose another name"):
+        guest("%vm export chrome guest.c")
+
+
+def test_what_is_too_long_to_look_at_needs_a_file(guest: Run) -> None:
+    with pytest.raises(BadInput, match="something is missing: %vm export chrome FILE"):
+        guest("%vm export chrome")
+
+
+def test_an_option_that_does_not_go_with_the_kind_is_refused(guest: Run) -> None:
+    with pytest.raises(BadInput, match="--exits does not go with %vm export chrome"):
+        guest("%vm export chrome exits.json --exits 3")
+
+
 def test_without_a_vm_there_is_nothing_to_export(run: Run) -> None:
     with pytest.raises(NoVm):
         run("%vm export c")
 
 
 def test_tab_offers_the_kinds_and_the_option() -> None:
-    assert candidates("%vm export ", True, Known())[1] == ["c", "--exits"]
+    assert candidates("%vm export ", True, Known())[1] == ["c", "chrome", "--exits"]
     assert candidates("%vm export c guest.c --", True, Known())[1] == ["--exits"]

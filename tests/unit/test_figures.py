@@ -12,9 +12,9 @@ import pytest
 
 from kvmdbg.errors import UnknownName
 from kvmdbg.exits import DebugExit, Exit, HltExit, IoExit
+from kvmdbg.history.lanes import LANES
 from kvmdbg.history.timeline import TYPECODES, Timeline
 from kvmdbg.views import figures
-from kvmdbg.views.lanes import LANES
 from kvmdbg.x86.debugreg import Access, dr7_with
 from kvmdbg.x86.registers import DebugRegs
 

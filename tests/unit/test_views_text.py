@@ -17,9 +17,11 @@ from kvmdbg.exits import (
     MmioExit,
     UnknownExit,
 )
+from kvmdbg.history import lanes
 from kvmdbg.history.timeline import Timeline
 from kvmdbg.program.listing import Listing, ListingLine
-from kvmdbg.views import lanes, tables, text
+from kvmdbg.views import tables, text
+from kvmdbg.views.exits import exit_facts
 from kvmdbg.x86 import debugreg as bits
 from kvmdbg.x86.debugreg import Access
 from kvmdbg.x86.decode import Instruction
@@ -287,7 +289,7 @@ def test_a_hit_outweighs_the_step_it_came_with() -> None:
     ],
 )
 def test_an_exit_is_told_with_what_kvm_run_says(exit: Exit, words: str) -> None:
-    assert lanes.exit_facts(exit) == words
+    assert exit_facts(exit) == words
 
 
 # A stop

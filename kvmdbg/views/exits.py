@@ -1,14 +1,12 @@
-"""Kinds of exits as people tell them apart: single-steps, INT3, hits of DR0-DR3, port I/O, ...
+"""Exits in words: shortly for a table's row, or with all that ``struct kvm_run`` says.
 
-One table of rules, used on single rows (text, HTML) and on whole numpy columns (figures). Must not
-know: how a lane is drawn.
+Must not know: where the words stand.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..exits import (
     DebugExit,
@@ -22,63 +20,11 @@ from ..exits import (
     UnknownExit,
 )
 from ..x86 import vectors
-from ..x86.debugreg import DR6_B, DR6_BS, decode_dr6
+from ..x86.debugreg import decode_dr6
 from .tables import count
 
 if TYPE_CHECKING:
-    from ..history.timeline import Row, Timeline
-
-
-class Lane(NamedTuple):
-    """One kind of exit; the first lane of LANES that matches is the exit's.
-
-    ``exception`` None means any, ``dr6`` is a mask of which one bit must be set, 0 for none.
-    """
-
-    title: str
-    reason: ExitReason
-    exception: int | None = None
-    dr6: int = 0
-
-    def matches(self, reason: Any, exception: Any, dr6: Any) -> Any:
-        """True for one exit's numbers, or a mask for whole numpy columns."""
-        found = reason == self.reason
-        if self.exception is not None:
-            found = found & (exception == self.exception)
-        if self.dr6:
-            found = found & (dr6 & self.dr6 != 0)
-        return found
-
-
-_DEBUG_LANES = (
-    Lane("DEBUG #BP", ExitReason.DEBUG, vectors.Vector.BP),
-    Lane("DEBUG DR0-3", ExitReason.DEBUG, vectors.Vector.DB, DR6_B),
-    Lane("DEBUG step", ExitReason.DEBUG, vectors.Vector.DB, DR6_BS),
-    Lane("DEBUG other", ExitReason.DEBUG),
-)
-LANES = (
-    *_DEBUG_LANES,
-    *(Lane(reason.name, reason) for reason in ExitReason if reason is not ExitReason.DEBUG),
-)
-"""Every exit falls into exactly one of these, the first that matches."""
-
-
-def lane_of(reason: int, exception: int, dr6: int) -> Lane:
-    """The lane of one exit.
-
-    >>> lane_of(4, 1, 0xFFFF4FF0).title, lane_of(5, -1, 0).title
-    ('DEBUG step', 'HLT')
-    """
-    return next(lane for lane in LANES if lane.matches(reason, exception, dr6))
-
-
-def count_lanes(timeline: Timeline) -> dict[Lane, int]:
-    """How many exits of each lane, in the order of LANES; lanes without any are left out."""
-    names = ("reason", "exception", "dr6")
-    sums: Counter[Lane] = Counter()
-    for key, number in Counter(zip(*map(timeline.column, names), strict=False)).items():
-        sums[lane_of(*map(int, key))] += number
-    return {lane: sums[lane] for lane in LANES if lane in sums}
+    from ..history.timeline import Row
 
 
 def _causes(row: Row) -> Iterator[str]:
