@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from ..engines import Capability, Engine, Tracing
+from ..errors import EngineUnavailable
+from ..history.tracelog import TraceLog
 from .commands import Commands
 from .diffing import Diff, compare
 from .stop import Stop
 from .travel import Travel
 from .visiting import Visit
+
+if TYPE_CHECKING:
+    from ..history.trace import Trace
 
 
 class Moments:
@@ -20,6 +27,8 @@ class Moments:
 
     _commands: Commands
     _travel: Travel
+    _engine: Engine
+    _tracelog: TraceLog
 
     def _check(self) -> None:
         raise NotImplementedError
@@ -48,6 +57,34 @@ class Moments:
     def bookmarks(self) -> dict[str, int]:
         """The names of moments and their instruction clocks."""
         return self._travel.clocks()
+
+    def record(self, on: bool = True) -> None:
+        """Record every instruction from now on, or no more: what it changed and wrote.
+
+        The latest some ten million are kept (256 MiB), to be read from :attr:`trace`. Raises
+        EngineUnavailable where the engine cannot tell (``Capability.OBSERVING``).
+        """
+        self._check()
+        self._commands.check_idle()
+        if Capability.OBSERVING not in self._engine.capabilities:
+            raise EngineUnavailable(
+                f'the engine "{self._engine.name}" tells of no instructions; use unicorn'
+            )
+        self._engine.observe(*((Tracing(self._tracelog.add),) if on else ()))
+
+    @property
+    def trace(self) -> Trace:
+        """What :meth:`record` has recorded since the guest was loaded.
+
+        >>> from kvmdbg import Vm
+        >>> with Vm() as vm:
+        ...     vm.load(b"\xb8\x05\x00\x00\x00\xf4")      # mov eax, 5; hlt
+        ...     vm.record()
+        ...     _ = vm.cont()
+        ...     vm.trace[0].registers
+        {'rax': 5}
+        """
+        return self._tracelog.trace()
 
     @property
     def checkpoint_bytes(self) -> int:

@@ -14,6 +14,7 @@ from ..engines import Engine, Factory, open_engine
 from ..errors import BadInput, UnknownName, VmClosed
 from ..exits import Exit
 from ..history.timeline import Timeline
+from ..history.tracelog import TraceLog
 from ..irqchip import Irqchip
 from ..machine.layout import gate
 from ..machine.ports import TextConsole
@@ -78,6 +79,7 @@ class Vm(Moments):
         self._guest = Guest(self._engine)
         self._table = BreakpointTable(self._guest)
         self._timeline = Timeline()
+        self._tracelog = TraceLog()
         self._console = TextConsole()
         bus = Tape(self._console)
         self._console.attach_to(bus)
@@ -191,6 +193,7 @@ class Vm(Moments):
         self._table.start_over()
         self._runner.start_over()
         self._timeline.clear()
+        self._tracelog.clear()
         self._console.clear()
         self._reporter.start_over()
         self._travel.start_over()

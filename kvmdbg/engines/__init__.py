@@ -37,6 +37,7 @@ class Capability(StrEnum):
     INSTRUCTION_CLOCK = "exact instruction clock and budget"
     VECTOR_STOP = "stop when the guest raises a vector"
     BULK_STEPS = "many single steps in one call"
+    OBSERVING = "tell of every instruction, and of who writes where"
 
 
 class Steps(NamedTuple):
@@ -50,6 +51,46 @@ class Steps(NamedTuple):
     clocks: numpy.ndarray
     dr7: int
 
+
+class Executed(NamedTuple):
+    """A stretch of instructions in columns, as ``history.segment.Segment`` describes them."""
+
+    start: int
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+    heads: numpy.ndarray
+    flags: numpy.ndarray
+    values: numpy.ndarray
+    writes: numpy.ndarray
+
+
+class Tracing(NamedTuple):
+    """Every instruction: ``sink`` gets them in stretches, in order."""
+
+    sink: Callable[[Executed], None]
+
+
+class Passing(NamedTuple):
+    """``sink`` gets the clocks in front of the instruction at a linear address, in order."""
+
+    pc: int
+    sink: Callable[[list[int]], None]
+
+
+class Writing(NamedTuple):
+    """Who writes ``size`` guest-physical bytes.
+
+    ``sink`` gets the clock behind the block that wrote to them last in a stretch, and how many
+    instructions it has; 0 of them: the bytes were written on the guest's behalf, as an exception's
+    frame is.
+    """
+
+    first: int
+    size: int
+    sink: Callable[[int, int], None]
+
+
+Observation = Tracing | Passing | Writing
 
 Snapshot = object
 """A whole machine state, opaque; only the engine that made it can restore it."""
@@ -130,6 +171,13 @@ class Engine(Protocol):
         leaves undefined. It may end early, for a request (:meth:`request_stop`) or for a slice of
         time, and ends in front of ``stops`` (linear addresses). None at once where
         ``Capability.BULK_STEPS`` is missing.
+        """
+
+    def observe(self, *observations: Observation) -> None:
+        """Tell of what runs from now on; replaces what was observed before.
+
+        Tracing changes flags that the SDM leaves undefined: who wants the same run again traces it
+        again. Nothing is ever told where ``Capability.OBSERVING`` is missing.
         """
 
     def complete_io(self, data: bytes) -> None:

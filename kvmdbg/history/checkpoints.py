@@ -27,6 +27,7 @@ class Checkpoint(NamedTuple):
     snapshot: Snapshot
     vectors: frozenset[int]
     setting: tuple[int, tuple[int, ...]]
+    tracing: bool = False
 
 
 class Checkpoints:

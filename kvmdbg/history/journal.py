@@ -22,11 +22,14 @@ WALK: Final = "walk"
 BULK: Final = "bulk"
 """``Engine.run_steps``, as often as it needs, under the setting that holds. Argument: stops."""
 
+TRACE: Final = "trace"
+"""``Engine.observe`` with :class:`~kvmdbg.engines.Tracing` or without. Argument: which of them."""
+
 CALLS: Final = (
     *(RUN, STEPS, WALK, "set_guest_debug", "watch_vectors", "write_memory", "complete_io"),
     *("set_regs", "set_sregs", "set_debugregs", "set_vcpu_events", "set_mp_state"),
     *("interrupt", "nmi", "irq_line", "request_interrupt_window"),
-    BULK,
+    *(BULK, TRACE),
 )
 """What an entry may be: the names of ``Engine``'s methods, and ``steps``."""
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Set
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-from ..engines import Engine, Snapshot, Steps
+from ..engines import Engine, Observation, Snapshot, Steps, Tracing
 from ..exits import DebugExit, Exit, IntrExit
 from ..uapi import GuestDbg
 from ..x86.debugreg import DR6_BS, DR6_RESET
 from .checkpoints import BUDGET, Checkpoint, Checkpoints
-from .journal import BULK, RUN, STEPS, WALK, Journal, Position, Tail
+from .journal import BULK, RUN, STEPS, TRACE, WALK, Journal, Position, Tail
 from .noting import Noting
 from .replay import Replay
 
@@ -33,7 +33,9 @@ _BATCH: Final = 4096
 _STEP_COST: Final = 1e-5
 _WALKING: Final = (-1, ())
 """In the place of a last entry's setting: it is a walk, and nothing came after it."""
-_DEBUG_ONLY: Final = frozenset(("set_guest_debug", "watch_vectors", "request_interrupt_window"))
+_DEBUG_ONLY: Final = frozenset(
+    ("set_guest_debug", "watch_vectors", "request_interrupt_window", TRACE)
+)
 
 
 class Taken(NamedTuple):
@@ -73,6 +75,8 @@ class Recorded(Noting):
         self.ahead: Ahead | None = None
         self._setting: tuple[int, tuple[int, ...]] = (0, (0,) * 8)
         self._vectors: frozenset[int] = frozenset()
+        self._observations: tuple[Observation, ...] = ()
+        self._tracing = False
         self._cost = 0.0
         self._begin_anew()
 
@@ -289,7 +293,19 @@ class Recorded(Noting):
         snapshot = self._engine.snapshot()
         self._cost, self._work = perf_counter() - began, 0.0
         last = len(self.journal) - (self._stepping is not None)
-        return Checkpoint(Position(last, self.clock), snapshot, self._vectors, self.setting)
+        here = Position(last, self.clock)
+        return Checkpoint(here, snapshot, self._vectors, self.setting, self._tracing)
+
+    # -- observing ---------------------------------------------------------------------------------
+
+    def observe(self, *observations: Observation) -> None:
+        """See the protocol. Whether it is traced belongs to how the guest runs."""
+        self._engine.observe(*observations)
+        self._observations = observations
+        tracing = any(isinstance(each, Tracing) for each in observations)
+        if tracing != self._tracing:
+            self._tracing = tracing
+            self._note(TRACE, tracing)
 
     # -- going to another moment -------------------------------------------------------------------
 
@@ -314,15 +330,19 @@ class Recorded(Noting):
         """The future that was gone back from is no more."""
         self.ahead = None
 
-    def go(self, position: Position) -> Position:
+    def go(self, position: Position, *observations: Observation) -> Position:
         """Be at a moment of the recording; the moment reached, an earlier one after Ctrl-C.
 
-        What was recorded behind it waits in :attr:`ahead`. EngineBroken if the guest goes another
-        way than it went.
+        What was recorded behind it waits in :attr:`ahead`. ``observations`` are told of the way
+        from the checkpoint before the moment. EngineBroken if the guest goes another way than it
+        went.
         """
         self._settle()
-        replay = Replay(self._engine, self.journal, self.checkpoints)
-        reached = replay.go(position)
+        replay = Replay(self._engine, self.journal, self.checkpoints, observations)
+        try:
+            reached = replay.go(position)
+        finally:
+            self._keep_tracing(replay.tracing)
         self._vectors, self._setting = replay.vectors, replay.setting
         self.clock = reached.clock
         self._work, self._batch = 0.0, reached.clock + _BATCH
@@ -330,6 +350,12 @@ class Recorded(Noting):
         if reached != Position(len(self.journal), self.journal.end):
             self._part(reached)
         return reached
+
+    def _keep_tracing(self, tracing: bool) -> None:
+        """The observers of the present are told again, where it was traced then too."""
+        self._tracing = tracing
+        kept = (each for each in self._observations if tracing or not isinstance(each, Tracing))
+        self._engine.observe(*kept)
 
     def _part(self, here: Position) -> None:
         """Cut the recording in two."""

@@ -5,17 +5,17 @@ Must not know: who records, or why somebody wants to be there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Final
 
-from ..engines import Engine
+from ..engines import Engine, Observation, Tracing
 from ..engines.interrupts import HeldSigint, held_sigint
 from ..errors import EngineBroken
 from ..exits import Exit, IntrExit
 from .checkpoints import Checkpoint, Checkpoints
-from .journal import BULK, RUN, STEPS, WALK, Entry, Journal, Position
+from .journal import BULK, RUN, STEPS, TRACE, WALK, Entry, Journal, Position
 
 _SLICE: Final = 0.02
 """Seconds after which a long way gets a checkpoint, so that the next one to there is short."""
@@ -27,12 +27,23 @@ Approach = Callable[[int, float], Exit]
 
 
 class Replay:
-    """One way through the journal. ``vectors`` and ``setting`` are what was set last."""
+    """One way through the journal. ``vectors``, ``setting`` and ``tracing`` are what was set last.
 
-    def __init__(self, engine: Engine, journal: Journal, checkpoints: Checkpoints) -> None:
+    ``observations``: what is to be observed on the way.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        checkpoints: Checkpoints,
+        observations: Sequence[Observation] = (),
+    ) -> None:
         self._engine = engine
         self._journal = journal
         self._checkpoints = checkpoints
+        self._observations = observations
+        self.tracing = False
         self.vectors: frozenset[int] = frozenset()
         self.setting: tuple[int, tuple[int, ...]] = (0, (0,) * 8)
         self._index = self._last = 0
@@ -45,9 +56,16 @@ class Replay:
         self._engine.restore(start.snapshot)
         self.vectors, self.setting = start.vectors, start.setting
         self._engine.watch_vectors(self.vectors)
+        self._observe(start.tracing)
         self._since = perf_counter()
         with held_sigint() as held:
             return self._way(start.position.entry, target, held)
+
+    def _observe(self, tracing: bool) -> None:
+        """Trace what was traced, so that it runs as it did; nobody wants to hear of it again."""
+        self.tracing = tracing
+        again = (Tracing(lambda executed: None),) if tracing else ()
+        self._engine.observe(*again, *self._observations)
 
     def _way(self, index: int, target: Position, held: HeldSigint) -> Position:
         size, engine = len(self._journal), self._engine
@@ -90,6 +108,9 @@ class Replay:
                 self.setting = entry.arguments
             elif entry.call == "watch_vectors":
                 (self.vectors,) = entry.arguments
+            elif entry.call == TRACE:
+                self._observe(*entry.arguments)
+                return
             getattr(self._engine, entry.call)(*entry.arguments)
 
     def _steps(self, entry: Entry, until: int, held: HeldSigint) -> None:
@@ -158,6 +179,6 @@ class Replay:
     def _keep(self) -> None:
         """A checkpoint here, between two blocks or two steps."""
         here = Position(self._index, self._engine.clock)
-        kept = Checkpoint(here, self._engine.snapshot(), self.vectors, self.setting)
+        kept = Checkpoint(here, self._engine.snapshot(), self.vectors, self.setting, self.tracing)
         self._checkpoints.add(kept, here.clock)
         self._since = perf_counter()

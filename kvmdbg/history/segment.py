@@ -95,6 +95,20 @@ class Segment:
         """The instruction clock after the last row."""
         return self.start + len(self)
 
+    def until(self, clock: int) -> Segment:
+        """The rows in front of ``clock``, which lies inside this segment."""
+        rows = clock - self.start
+        writes = int(np.searchsorted(self._write_rows, rows))
+        return Segment(
+            self.start,
+            self.first,
+            self.state(rows),
+            self.heads[:rows].copy(),
+            self.flags[:rows].copy(),
+            self.values[: self.place(rows)].copy(),
+            self.writes[:writes].copy(),
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes of host memory in the columns."""

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 
-from ..engines import Capability
+from ..engines import Capability, Executed, Passing, Tracing, Writing
 from ..errors import IoctlError
 from ..exits import (
     ExceptionExit,
@@ -23,6 +23,7 @@ from ..exits import (
 )
 from .bench import (
     CODE,
+    DATA,
     HANDLED,
     HLT,
     JMP_SELF,
@@ -210,3 +211,28 @@ def any_vectors_can_be_watched(b: Bench) -> None:
     for vectors in ((), [3], {1, 6}, frozenset(range(256))):
         b.engine.watch_vectors(vectors)
     expect("the exit to be", b.run(), HltExit())
+
+
+@CHAPTER.check(Capability.OBSERVING)
+def an_observer_is_told_what_ran(b: Bench) -> None:
+    """``observe`` tells of every instruction with its linear address, of each time that one place
+    is passed, and of stores to given bytes, before ``run`` comes back."""
+    b.boot(NOP + STORE + JMP_SELF)
+    b.point_at(DATA)
+    told: list[Executed] = []
+    passed: list[int] = []
+    stores: list[int] = []
+    begin = b.engine.clock
+    b.engine.observe(
+        Tracing(told.append),
+        Passing(CODE + 1, passed.extend),
+        Writing(DATA, 1, lambda clock, count: stores.append(clock)),
+    )
+    b.engine.run(max_instructions=5)
+    heads = [int(head) & 0xFFFF_FFFF_FFFF for stretch in told for head in stretch.heads]
+    expect("the addresses to be", heads, [CODE, CODE + 1, *[CODE + 1 + len(STORE)] * 3])
+    expect("the passings of the store to be", passed, [begin + 1])
+    expect("a store to have been told", bool(stores), True)
+    b.engine.observe()
+    b.engine.run(max_instructions=2)
+    expect("the stretches to be no more", sum(len(stretch.heads) for stretch in told), 5)

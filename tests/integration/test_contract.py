@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmdbg.engines import Capability, Engine, Snapshot, Steps, open_engine
+from kvmdbg.engines import Capability, Engine, Observation, Snapshot, Steps, open_engine
 from kvmdbg.engines.unicorn.engine import UnicornEngine
 from kvmdbg.errors import EngineUnavailable, UnknownName
 from kvmdbg.exits import Exit, HltExit
@@ -213,6 +213,11 @@ class StepsPastItsStops(UnicornEngine):
         return super().run_steps(count)
 
 
+class TellsNothing(UnicornEngine):
+    def observe(self, *observations: Observation) -> None:
+        pass
+
+
 class HandlesTheRestOfIn(UnicornEngine):
     def complete_io(self, data: bytes) -> None:
         if self._vcpu.transfer is not None:
@@ -267,6 +272,7 @@ BROKEN = [
     (WatchesNothing, "running", "expected the exit to be ExceptionExit(exception=6, error_code=0"),
     (StepsTwice, "debugging", "expected the exit to be DebugExit(exception=1, pc=0x8001, dr6=0xff"),
     (StepsPastItsStops, "debugging", "expected the steps to a stop to be [32"),
+    (TellsNothing, "running", "expected the addresses to be [32768, 32769, 32771, 32771, 32771]"),
     (HandlesTheRestOfIn, "running", "expected complete_io to raise IoctlError with errno 22, got"),
 ]
 

@@ -25,7 +25,7 @@ class ToyEngine:
     """NOP, INC EAX, MOV byte [disp32] imm8, JMP, CALL, RET, REP STOSB, OUT, IN, INT3, IRET, HLT."""
 
     name = "toy"
-    capabilities = frozenset(Capability) - {Capability.BULK_STEPS}
+    capabilities = frozenset(Capability) - {Capability.BULK_STEPS, Capability.OBSERVING}
 
     def __init__(self, ram: int = 1 << 16, moves_rip_before_io: bool = False) -> None:
         self.memory = bytearray(ram)
@@ -113,6 +113,9 @@ class ToyEngine:
         return IntrExit("budget")
 
     def run_steps(self, count: int, stops: object = None) -> None:
+        raise NotImplementedError
+
+    def observe(self, *observations: object) -> None:
         raise NotImplementedError
 
     def complete_io(self, data: bytes) -> None:

@@ -26,7 +26,7 @@ from ...irqchip import Irqchip
 from ...uapi import Cap, GuestDbg, MpState
 from ...x86.delivery import Step
 from ...x86.registers import CpuMode, DebugRegs, Regs, Sregs, VcpuEvents
-from .. import Capability, Snapshot
+from .. import Capability, Observation, Snapshot
 from ..interrupts import held_sigint
 from ..owning import OneOwner
 from . import probe, saving, values
@@ -299,6 +299,9 @@ class KvmEngine(OneOwner):
 
     def run_steps(self, count: int, stops: AbstractSet[int] = frozenset()) -> None:
         """None: KVM enters the guest for each step (no ``Capability.BULK_STEPS``)."""
+
+    def observe(self, *observations: Observation) -> None:
+        """Nothing is told (no ``Capability.OBSERVING``)."""
 
     def complete_io(self, data: bytes) -> None:
         """Answer the last IoExit("in") or MmioExit read. IoctlError EINVAL when none waits."""

@@ -15,7 +15,8 @@ from ...guestdebug import DebugState
 from ...x86 import debugreg, paging
 from ...x86.debugreg import Access, Slot
 from ...x86.paging import Read
-from .core import LONGEST_ACCESS, Core, Watched
+from .core import Core
+from .watches import LONGEST_ACCESS, Watched
 
 _PAGE = 0x1000
 _ENTRY = 8  # bytes of the widest paging-structure entry
@@ -65,7 +66,7 @@ class Arming:
         found = [place for slot, at in self._data for place in self._places(slot, at)]
         if found != self._watched:
             self._watched = found
-            self._core.watch(found)
+            self._core.watches.replace(found)
 
     def _places(self, slot: Slot, address: int) -> Iterator[Watched]:
         """The bytes of a slot.

@@ -135,6 +135,22 @@ class Blocks:
         if self._w[Word.LOGGING] and used:
             self._entries[used - 1] -= insns
 
+    def find(self, address: int) -> numpy.ndarray:
+        """End the log; which of the instructions in it, counted from 0, was at ``address``."""
+        import numpy as np
+
+        self._w[Word.LOGGING] = 0
+        log = np.frombuffer(self._entries, np.uint64, self._w[Word.LOG_USED])
+        counts = (log & np.uint64(0xFFFF)).astype(np.int64)
+        begins = np.cumsum(counts) - counts
+        kinds = (log >> np.uint64(32)).astype(np.int64)
+        found = [np.zeros(0, np.int64)]
+        for place in np.flatnonzero(np.array(self._starts, np.uint64) == np.uint64(address)):
+            kind = int(np.searchsorted(self._first, place, side="right")) - 1
+            inside = int(place) - self._first[kind]
+            found.append(begins[(kinds == kind) & (counts > inside)] + inside)
+        return np.sort(np.concatenate(found))
+
     def end_log(self) -> Ran:
         """Which instructions ran since :meth:`begin_log`."""
         import numpy as np

@@ -48,6 +48,8 @@ def walk(vcpu: Vcpu, count: int, deadline: int, stops: AbstractSet[int]) -> Step
         core.break_at(places)
     if len(addresses) != core.clock - before:
         raise EngineBroken(f"{len(addresses):,} instructions in the log, not the clock's number")
+    for each in core.observers.each:
+        each.walked(before, addresses)
     return _steps(vcpu, before, addresses, shadowed)
 
 
@@ -79,7 +81,7 @@ def _leave_in_front(vcpu: Vcpu, error: int) -> None:
     elif why & (Why.SITE | Why.WATCH):
         core.uncount()
         if why & Why.WATCH:
-            core.undo_stores()
+            core.watches.undo_stores()
     elif not why & _BETWEEN_BLOCKS:
         _unrun(vcpu)  # HLT
     if w[Word.RF_AT] == vcpu.state.hook_pc():

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...errors import AddressError
 from ...x86 import decode
@@ -38,19 +38,19 @@ from ...x86.opcode import (
     WRMSR,
     read_opcode,
 )
-from ...x86.registers import MASK32, RFLAGS
+from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
 from . import library, native
 from .blocks import Blocks, sizes
 from .native import Why, Word
+from .observing import Observers
 from .pages import RamPages
 from .state import EFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
+from .watches import Watches
 
 NEVER = (1 << 63) - 1
 _NO_SITE = (1 << 64) - 1
 _MOST_SITES = 512
-LONGEST_ACCESS = 64
-"""Bytes of the widest single access."""
 _RCX = 1
 _RF = int(RFLAGS.RF)
 _SS = 2  # the register's number in ModRM
@@ -67,20 +67,6 @@ _INTERCEPTED = frozenset(
         *(RDTSC, RDTSCP, RDMSR, WRMSR, MOV_FROM_CR8, MOV_TO_CR8, RDRAND, RDSEED),
     )
 )
-
-
-class Watched(NamedTuple):
-    """Physical bytes to watch: ``bits`` go into WATCH_HIT when one of them is touched.
-
-    Only accesses that begin in ``page`` count; ``first`` and ``last`` lie behind it for an access
-    that reaches them from the linear page before.
-    """
-
-    bits: int
-    first: int
-    last: int
-    reads: bool
-    page: int
 
 
 class Core:
@@ -107,7 +93,8 @@ class Core:
         self.extra: frozenset[int] = frozenset()
         """Opcodes that are sites only now and then."""
         self._extra: dict[str, frozenset[int]] = {}
-        self._watch_hooks: list[int] = []
+        self.watches = Watches(self)
+        self.observers = Observers(self)
         self._prepare_words()
         self._install_hooks()
         self.pages = RamPages(self.machine, self.hooks)
@@ -126,14 +113,14 @@ class Core:
     def _install_hooks(self) -> None:
         self.hooks = native.compile_hooks(self.machine.library)
         self.user = self._block.buffer_info()[0]
-        self._hook(library.HOOK_BLOCK, self.hooks.block)
-        self._hook(library.HOOK_INTR, self.hooks.intr)
-        self._hook(library.HOOK_MEM_UNMAPPED, self.hooks.unmapped)
-        self._hook(library.HOOK_INSN, self.hooks.port_in, insn=library.INSN_IN)
-        self._hook(library.HOOK_INSN, self.hooks.port_out, insn=library.INSN_OUT)
+        self.hook(library.HOOK_BLOCK, self.hooks.block)
+        self.hook(library.HOOK_INTR, self.hooks.intr)
+        self.hook(library.HOOK_MEM_UNMAPPED, self.hooks.unmapped)
+        self.hook(library.HOOK_INSN, self.hooks.port_in, insn=library.INSN_IN)
+        self.hook(library.HOOK_INSN, self.hooks.port_out, insn=library.INSN_OUT)
         self.machine.add_edge_hook(self._translated)
 
-    def _hook(self, kind: int, callback: int, first: int = 1, last: int = 0, insn: int = 0) -> int:
+    def hook(self, kind: int, callback: int, first: int = 1, last: int = 0, insn: int = 0) -> int:
         return self.machine.add_hook(kind, callback, self.user, first, last, insn)
 
     # -- running -----------------------------------------------------------------------------------
@@ -158,6 +145,15 @@ class Core:
         ``single`` says that TF is set, so that each block is one instruction. Unicorn's MOV SS
         holds the trap back; here it is made all the same, and who steps looks for the shadow.
         """
+        if not self.observers:
+            return self._enter(single)
+        self.observers.entering()
+        self._fresh[Word.PAUSE] = 1  # look at each block
+        error = self._enter(single)
+        self.observers.left()
+        return error
+
+    def _enter(self, single: bool) -> int:
         machine, w = self.machine, self.w
         start, handle, q, d = machine.start, machine.handle, machine.q, machine.d
         w[Word.TRACKS_SMC] = w[Word.WATCH_STOPS] = not single
@@ -180,6 +176,7 @@ class Core:
                 break
             if why & Why.REWRITTEN and not self._jumped_into_one():
                 self.uncount()
+                self.observers.entering()
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
             self._go_on(single)
@@ -267,6 +264,8 @@ class Core:
 
     def count(self, insns: int) -> None:
         """Count instructions that the host carried out; negative: take them back."""
+        if insns > 0:
+            self.observers.host()
         self.w[Word.INSNS] += insns
         self.blocks.uncount(-insns)
 
@@ -339,7 +338,7 @@ class Core:
             self._sites[address] = self._hook_code(self.hooks.site, address)
 
     def _hook_code(self, callback: int, address: int) -> int:
-        return self._hook(library.HOOK_CODE, callback, address, address)
+        return self.hook(library.HOOK_CODE, callback, address, address)
 
     def _forget_code_at(self, linear: int) -> None:
         page = self.machine.physical_page(self.state.cut(linear))
@@ -380,33 +379,6 @@ class Core:
         """Forget ``pass_site``: its instruction ran, hooked or not."""
         self.w[Word.SKIP] = _NO_SITE
 
-    # -- watching memory ---------------------------------------------------------------------------
-
-    def watch(self, ranges: Iterable[Watched]) -> None:
-        """Watch physical bytes. Replaces the previous set."""
-        for hook in self._watch_hooks:
-            self.machine.remove_hook(hook)
-        self._watch_hooks.clear()
-        w = self.w
-        for slot in range(native.WATCH_SLOTS):
-            at = Word.WATCH + 5 * slot
-            w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4] = NEVER, 0, 0, 0, 0
-        for slot, (bits, first, last, reads, page) in enumerate(ranges):
-            at = Word.WATCH + 5 * slot
-            w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4] = first, last, reads, page, bits
-            kinds = library.HOOK_MEM_WRITE | (library.HOOK_MEM_READ if reads else 0)
-            # The hook is chosen by an access's first byte.
-            below, above = max(first - LONGEST_ACCESS + 1, page), min(last, page + 0xFFF)
-            self._watch_hooks.append(self._hook(kinds, self.hooks.memory, below, above))
-        self.machine.flush_translations()
-
-    def undo_stores(self) -> None:
-        """Take back what the instruction at CS:RIP has stored to watched bytes, last first."""
-        for i in reversed(range(0, 4 * self.w[Word.MEMLOG_USED], 4)):
-            address, what, old = self.log[i], self.log[i + 1], self.log[i + 3]
-            if what >> 32 == library.MEM_WRITE:
-                self.write_memory(address, old.to_bytes(8, "little")[: what & MASK32])
-
     # -- memory ------------------------------------------------------------------------------------
 
     def check_range(self, address: int, size: int) -> None:
@@ -424,6 +396,8 @@ class Core:
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write RAM behind the guest's back; translated code there is forgotten."""
+        for each in self.observers.each:
+            each.written(address, len(data))
         self.machine.ram[address : address + len(data)] = data
         self.machine.forget_code(address, len(data))
 

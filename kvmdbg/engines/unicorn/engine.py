@@ -23,7 +23,7 @@ from ...uapi import GuestDbg, MpState
 from ...x86.delivery import Step
 from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
 from ...x86.vectors import Vector
-from .. import Capability, Snapshot, Steps
+from .. import Capability, Observation, Snapshot, Steps
 from ..interrupts import held_sigint
 from ..owning import OneOwner
 from . import bulk, snapshots, transfers
@@ -239,6 +239,7 @@ class UnicornEngine(OneOwner):
                     return exit_
             return self._run(max_instructions, timeout)
         finally:
+            self._core.observers.settle()
             owner.release()
 
     def run_steps(self, count: int, stops: AbstractSet[int] = frozenset()) -> Steps | None:
@@ -251,6 +252,11 @@ class UnicornEngine(OneOwner):
                 deadline = time.monotonic_ns() + _SLICE_NS
                 steps = bulk.walk(self._vcpu, min(count, _MOST), deadline, stops)
         return steps if len(steps.pcs) else None
+
+    def observe(self, *observations: Observation) -> None:
+        """Tell of what runs from now on; see the protocol."""
+        with self._owned():
+            self._core.observers.replace(observations)
 
     def _plain_step(self) -> bool:
         """Only a host single-step is due: nothing to finish, deliver or wait for."""

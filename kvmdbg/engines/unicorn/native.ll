@@ -9,6 +9,7 @@ declare i32 @uc_reg_read(ptr, i32, ptr)
 declare i32 @uc_ctl(ptr, i32, ...)
 declare i32 @clock_gettime(i32, ptr)
 declare i32 @memcmp(ptr, ptr, i64)
+declare i64 @llvm.cttz.i64(i64, i1)
 
 !0 = !{!"branch_weights", i32 2000, i32 1}
 
@@ -342,6 +343,8 @@ uncount:
   %less = sub i64 %insns, %counted
   store i64 %less, ptr %insns.p
   call void @log_first(ptr %u)
+  %again.p = getelementptr i64, ptr %u, i64 @TRACE_AGAIN@
+  store i64 1, ptr %again.p
   br label %no
 part:
   call void @stop(ptr %uc, ptr %u, i64 @WHY_REWRITTEN@)
@@ -351,7 +354,7 @@ no:
 }
 
 ; PAUSE is reached: see what an IRET has loaded; stop for a request, a stop under way, the limit, a
-; full log, a block to be logged that is not known, or the deadline; else set the next PAUSE. True
+; full log or trace, a block to be logged that is not known, or the deadline; else set the next PAUSE. True
 ; when the run stops here.
 define internal i1 @look_around(ptr %uc, i64 %pc, i64 %size, i64 %count, i64 %then, ptr %u) {
   %iret.p = getelementptr i64, ptr %u, i64 @IRET@
@@ -375,7 +378,25 @@ limits:
   %limit.p = getelementptr i64, ptr %u, i64 @LIMIT@
   %limit = load i64, ptr %limit.p
   %over = icmp ugt i64 %then, %limit
-  br i1 %over, label %stop, label %log
+  br i1 %over, label %stop, label %trace
+trace:
+  %tracing.p = getelementptr i64, ptr %u, i64 @TRACING@
+  %tracing = load i64, ptr %tracing.p
+  %traces = icmp ne i64 %tracing, 0
+  br i1 %traces, label %columns, label %log
+columns:
+  %rows.p = getelementptr i64, ptr %u, i64 @TRACE_ROWS@
+  %rows = load i64, ptr %rows.p
+  %values.p = getelementptr i64, ptr %u, i64 @TRACE_VALUES_USED@
+  %values = load i64, ptr %values.p
+  %writes.p = getelementptr i64, ptr %u, i64 @TRACE_WRITES_USED@
+  %writes = load i64, ptr %writes.p
+  %rows.full = icmp ugt i64 %rows, @TRACE_ROWS_FULL@
+  %values.full = icmp ugt i64 %values, @TRACE_VALUES_FULL@
+  %writes.full = icmp ugt i64 %writes, @TRACE_WRITES_FULL@
+  %some.full = or i1 %rows.full, %values.full
+  %trace.full = or i1 %some.full, %writes.full
+  br i1 %trace.full, label %stop, label %log
 log:
   %logging.p = getelementptr i64, ptr %u, i64 @LOGGING@
   %logging = load i64, ptr %logging.p
@@ -418,14 +439,15 @@ on:
   %usual = select i1 %nearer, i64 %further, i64 %limit
   %shield = load i64, ptr %iret.p
   %shields = icmp ne i64 %shield, 0
-  %each = or i1 %shields, %logs
+  %observed = or i1 %logs, %traces
+  %each = or i1 %shields, %observed
   %next = select i1 %each, i64 1, i64 %usual
   store i64 %next, ptr %pause.p
   ret i1 false
 stop:
   %reason = phi i64 [ @WHY_REQUEST@, %asked ], [ @WHY_HALT@, %halt ], [ @WHY_LIMIT@, %limits ],
-                    [ @WHY_DEADLINE@, %room ], [ @WHY_NEW_BLOCK@, %decoded ],
-                    [ @WHY_DEADLINE@, %clock ]
+                    [ @WHY_DEADLINE@, %columns ], [ @WHY_DEADLINE@, %room ],
+                    [ @WHY_NEW_BLOCK@, %decoded ], [ @WHY_DEADLINE@, %clock ]
   call void @stop(ptr %uc, ptr %u, i64 %reason)
   ret i1 true
 }
@@ -637,6 +659,190 @@ keep:
   %old = load i64, ptr %there, align 1
   %old.p = getelementptr i64, ptr %entry, i64 3
   store i64 %old, ptr %old.p
+  br label %out
+out:
+  ret void
+}
+
+; -- a full recording ------------------------------------------------------------------------------
+
+; CODE in front of every instruction: which registers have changed since the last one, and to what.
+; The flags are kept for a fault of this instruction, as in @keep_flags: here they are computed.
+define void @trace(ptr %uc, i64 %pc, i32 %size, ptr %u) {
+  %pause.p = getelementptr i64, ptr %u, i64 @PAUSE@
+  %pause = load i64, ptr %pause.p
+  %stopping = icmp eq i64 %pause, 0
+  %last.p = getelementptr i64, ptr %u, i64 @LAST@
+  %last = load i64, ptr %last.p
+  %counted = and i64 %last, 65535
+  %closes = icmp eq i64 %counted, 0
+  %not.now = or i1 %stopping, %closes
+  br i1 %not.now, label %out, label %again
+again:
+  %again.p = getelementptr i64, ptr %u, i64 @TRACE_AGAIN@
+  %again.old = load i64, ptr %again.p
+  store i64 0, ptr %again.p
+  %rerun = icmp ne i64 %again.old, 0
+  br i1 %rerun, label %rewrite, label %note
+rewrite:
+  %kept.p = getelementptr i64, ptr %u, i64 @TRACE_WRITES_AT_HEAD@
+  %kept = load i64, ptr %kept.p
+  %writes.p = getelementptr i64, ptr %u, i64 @TRACE_WRITES_USED@
+  store i64 %kept, ptr %writes.p
+  ret void
+note:
+  %env.p = getelementptr i64, ptr %u, i64 @ENV@
+  %env = load ptr, ptr %env.p
+  %now = load <16 x i64>, ptr %env, align 8
+  %regs = getelementptr i64, ptr %u, i64 @TRACE_REGS@
+  %then = load <16 x i64>, ptr %regs, align 8
+  %differ = icmp ne <16 x i64> %now, %then
+  %mask = bitcast <16 x i1> %differ to i16
+  store <16 x i64> %now, ptr %regs, align 8
+  %eflags.p = getelementptr i8, ptr %env, i64 @EFLAGS@
+  %eflags = load i32, ptr %eflags.p
+  %df.p = getelementptr i8, ptr %env, i64 @DF@
+  %df = load i32, ptr %df.p
+  %direction = and i32 %df, 1024
+  %others = and i32 %eflags, -1025
+  %both = or i32 %others, %direction
+  %rflags = or i32 %both, 2
+  %rows.p = getelementptr i64, ptr %u, i64 @TRACE_ROWS@
+  %rows = load i64, ptr %rows.p
+  %flags.p = getelementptr i64, ptr %u, i64 @TRACE_FLAGS@
+  %flags = load ptr, ptr %flags.p
+  %flag.p = getelementptr i32, ptr %flags, i64 %rows
+  store i32 %rflags, ptr %flag.p
+  %insn.pc.p = getelementptr i64, ptr %u, i64 @INSN_PC@
+  store i64 %pc, ptr %insn.pc.p
+  %insn.flags.p = getelementptr i64, ptr %u, i64 @INSN_FLAGS@
+  %wide.flags = zext i32 %rflags to i64
+  store i64 %wide.flags, ptr %insn.flags.p
+  %heads.p = getelementptr i64, ptr %u, i64 @TRACE_HEADS@
+  %heads = load ptr, ptr %heads.p
+  %head.p = getelementptr i64, ptr %heads, i64 %rows
+  %wide = zext i16 %mask to i64
+  %high = shl i64 %wide, 48
+  %low = and i64 %pc, 281474976710655
+  %head = or i64 %high, %low
+  store i64 %head, ptr %head.p
+  %more = add i64 %rows, 1
+  store i64 %more, ptr %rows.p
+  %wrote.p = getelementptr i64, ptr %u, i64 @TRACE_WRITES_USED@
+  %wrote = load i64, ptr %wrote.p
+  %at.head.p = getelementptr i64, ptr %u, i64 @TRACE_WRITES_AT_HEAD@
+  store i64 %wrote, ptr %at.head.p
+  %any = icmp ne i16 %mask, 0
+  br i1 %any, label %begin, label %out
+begin:
+  %values.p = getelementptr i64, ptr %u, i64 @TRACE_VALUES@
+  %values = load ptr, ptr %values.p
+  %used.p = getelementptr i64, ptr %u, i64 @TRACE_VALUES_USED@
+  %used = load i64, ptr %used.p
+  br label %each
+each:
+  %left = phi i64 [ %wide, %begin ], [ %rest, %each ]
+  %place = phi i64 [ %used, %begin ], [ %next, %each ]
+  %number = call i64 @llvm.cttz.i64(i64 %left, i1 true)
+  %reg.p = getelementptr i64, ptr %env, i64 %number
+  %value = load i64, ptr %reg.p
+  %value.p = getelementptr i64, ptr %values, i64 %place
+  store i64 %value, ptr %value.p
+  %next = add i64 %place, 1
+  %below = sub i64 %left, 1
+  %rest = and i64 %left, %below
+  %done = icmp eq i64 %rest, 0
+  br i1 %done, label %end, label %each
+end:
+  store i64 %next, ptr %used.p
+  br label %out
+out:
+  ret void
+}
+
+; MEM_WRITE of a recorded instruction: (row << 8 | bytes, address, old value, new value).
+define void @trace_write(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
+  %rows.p = getelementptr i64, ptr %u, i64 @TRACE_ROWS@
+  %rows = load i64, ptr %rows.p
+  %used.p = getelementptr i64, ptr %u, i64 @TRACE_WRITES_USED@
+  %used = load i64, ptr %used.p
+  %any = icmp ne i64 %rows, 0
+  %room = icmp ult i64 %used, @TRACE_WRITES_MOST@
+  %noted = and i1 %any, %room
+  br i1 %noted, label %note, label %out
+note:
+  %size = zext i32 %size32 to i64
+  %row = sub i64 %rows, 1
+  %row.high = shl i64 %row, 8
+  %key = or i64 %row.high, %size
+  %writes.p = getelementptr i64, ptr %u, i64 @TRACE_WRITES@
+  %writes = load ptr, ptr %writes.p
+  %entry = getelementptr {i64, i64, i64, i64}, ptr %writes, i64 %used
+  store i64 %key, ptr %entry
+  %address.p = getelementptr i64, ptr %entry, i64 1
+  store i64 %address, ptr %address.p
+  %bits = shl i64 %size, 3
+  %unused = sub i64 64, %bits
+  %ones = lshr i64 -1, %unused
+  %new = and i64 %value, %ones
+  %new.p = getelementptr i64, ptr %entry, i64 3
+  store i64 %new, ptr %new.p
+  %more = add i64 %used, 1
+  store i64 %more, ptr %used.p
+  %end = add i64 %address, 8
+  %ram.size.p = getelementptr i64, ptr %u, i64 @RAM_SIZE@
+  %ram.size = load i64, ptr %ram.size.p
+  %in.ram = icmp ule i64 %end, %ram.size
+  br i1 %in.ram, label %read, label %near.end
+read:
+  %ram.p = getelementptr i64, ptr %u, i64 @RAM@
+  %ram = load ptr, ptr %ram.p
+  %there = getelementptr i8, ptr %ram, i64 %address
+  %word = load i64, ptr %there, align 1
+  br label %keep
+near.end:
+  %last.word = sub i64 %ram.size, 8
+  %ram2.p = getelementptr i64, ptr %u, i64 @RAM@
+  %ram2 = load ptr, ptr %ram2.p
+  %there2 = getelementptr i8, ptr %ram2, i64 %last.word
+  %word2 = load i64, ptr %there2, align 1
+  %beyond = sub i64 %end, %ram.size
+  %beyond.bits = shl i64 %beyond, 3
+  %moved = lshr i64 %word2, %beyond.bits
+  br label %keep
+keep:
+  %before = phi i64 [ %word, %read ], [ %moved, %near.end ]
+  %old = and i64 %before, %ones
+  %old.p = getelementptr i64, ptr %entry, i64 2
+  store i64 %old, ptr %old.p
+  br label %out
+out:
+  ret void
+}
+
+; MEM_WRITE to bytes whose last writer is looked for: the clock behind the block that wrote them last,
+; and that block. The access may begin in front of them.
+define void @wrote(ptr %uc, i32 %kind, i64 %address, i32 %size32, i64 %value, ptr %u) {
+  %size = zext i32 %size32 to i64
+  %behind = add i64 %address, %size
+  %first.p = getelementptr i64, ptr %u, i64 @WROTE_FIRST@
+  %first = load i64, ptr %first.p
+  %end.p = getelementptr i64, ptr %u, i64 @WROTE_END@
+  %end = load i64, ptr %end.p
+  %reaches = icmp ult i64 %first, %behind
+  %starts = icmp ult i64 %address, %end
+  %hits = and i1 %reaches, %starts
+  br i1 %hits, label %note, label %out
+note:
+  %insns.p = getelementptr i64, ptr %u, i64 @INSNS@
+  %insns = load i64, ptr %insns.p
+  %clock.p = getelementptr i64, ptr %u, i64 @WROTE_CLOCK@
+  store i64 %insns, ptr %clock.p
+  %last.p = getelementptr i64, ptr %u, i64 @LAST@
+  %last = load i64, ptr %last.p
+  %count = and i64 %last, 65535
+  %count.p = getelementptr i64, ptr %u, i64 @WROTE_COUNT@
+  store i64 %count, ptr %count.p
   br label %out
 out:
   ret void

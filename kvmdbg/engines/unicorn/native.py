@@ -23,6 +23,7 @@ from .state import (
     CC_SRC,
     CONDITION_CODES,
     CR,
+    DF,
     EFLAGS,
     HF_CS32,
     HF_CS64,
@@ -75,7 +76,22 @@ class Word:
     NEW_PC = 79
     NEW_INFO = 80
     LOOK_AT = 81  # instruction count at which the deadline is looked at
-    COUNT = 82
+    TRACING = 82  # every instruction is recorded
+    TRACE_ROWS = 83  # used entries of its columns, and where these are
+    TRACE_VALUES_USED = 84
+    TRACE_WRITES_USED = 85
+    TRACE_WRITES_AT_HEAD = 86  # writes in front of the last row's own
+    TRACE_AGAIN = 87  # the next instruction is the last row's, once more
+    TRACE_HEADS = 88
+    TRACE_FLAGS = 89
+    TRACE_VALUES = 90
+    TRACE_WRITES = 91
+    TRACE_REGS = 92  # 16 words: the general registers in front of the last row
+    WROTE_FIRST = 108  # the physical bytes whose last writer is looked for, from here
+    WROTE_END = 109  # up to there
+    WROTE_CLOCK = 110  # the clock behind the block that wrote them last; 0 = none
+    WROTE_COUNT = 111  # instructions in it
+    COUNT = 112
 
 
 class Why:
@@ -109,6 +125,13 @@ MEMLOG_ENTRIES = 256
 LOG_ENTRIES = 1 << 17
 """Blocks in the block log: a word each."""
 
+TRACE_ROWS, TRACE_VALUES, TRACE_WRITES = 1 << 16, 1 << 18, 1 << 17
+"""Entries in the columns of a trace: instructions, register values, writes."""
+
+_LONGEST_BLOCK = 512
+_MOST_STORES = 64
+"""Instructions in a block of Unicorn's, and stores of one instruction."""
+
 _LOGGED = 2
 """In ``Word.LOGGING``: the block at hand is in the log already."""
 
@@ -130,6 +153,11 @@ _CONSTANTS = {
     "MEMLOG_ENTRIES": MEMLOG_ENTRIES,
     "LOG_ENTRIES": LOG_ENTRIES,
     "LOGGED": _LOGGED,
+    "TRACE_ROWS_FULL": TRACE_ROWS - _LONGEST_BLOCK,
+    "TRACE_VALUES_FULL": TRACE_VALUES - 16 * _LONGEST_BLOCK,
+    "TRACE_WRITES_FULL": TRACE_WRITES - _MOST_STORES * _LONGEST_BLOCK,
+    "TRACE_WRITES_MOST": TRACE_WRITES,
+    "DF": 4 * DF,
     "WATCH_SLOTS": WATCH_SLOTS,
     "REQUEST_CACHE": (_UC_CTL_TB_REQUEST_CACHE | 2 << 26 | 3 << 30) - (1 << 32),
     "MEM_WRITE": _UC_MEM_WRITE,
@@ -162,6 +190,9 @@ class Hooks(NamedTuple):
     store: int
     port_in: int
     port_out: int
+    trace: int
+    trace_write: int
+    wrote: int
     changed_pages: int
 
 
@@ -189,7 +220,9 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
     llvm: Any = binding
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple().create_target_machine(opt=3, jit=True)
+    target = llvm.Target.from_default_triple().create_target_machine(
+        opt=3, jit=True, cpu=llvm.get_host_cpu_name()
+    )
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(source()), target)
     for name, function in _externals(library).items():
         llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)

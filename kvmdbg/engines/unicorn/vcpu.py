@@ -243,7 +243,7 @@ class Vcpu:
 
     def _watched_access(self) -> Exit | None:
         """The instruction at CS:RIP has touched watched bytes: take it back, and run it alone."""
-        self.core.undo_stores()
+        self.core.watches.undo_stores()
         self.core.pass_site()
         self.one = True
         return None
