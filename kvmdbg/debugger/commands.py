@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from ..engines.interrupts import HeldSigint
 from ..errors import BadInput, UnknownName, VmBusy, VmInterrupted
@@ -22,6 +23,8 @@ from .stepping import HOWS, Stepper
 from .stop import Stop
 from .suggest import did_you_mean
 from .why import why
+
+T = TypeVar("T")
 
 
 class Commands:
@@ -85,10 +88,23 @@ class Commands:
             raise VmBusy("the VM is running in another thread; only request_stop() may be called")
 
     def carry_out(self, run: Callable[[], Outcome]) -> Stop:
+        return self._alone(lambda: self._held(run))
+
+    def apart(self, run: Callable[[], T]) -> T:
+        """Move the guest without a stop. KeyboardInterrupt when it is over, if Ctrl-C came."""
+
+        def held() -> T:
+            with HeldSigint():
+                return run()
+
+        return self._alone(held)
+
+    def _alone(self, run: Callable[[], T]) -> T:
+        """Nobody else uses the VM until this is over."""
         self.check_idle()
         self._running_in = threading.get_ident()
         try:
-            return self._held(run)
+            return run()
         finally:
             self._running_in = None
 

@@ -13,12 +13,13 @@ from ..engines.interrupts import HeldSigint, held_sigint
 from ..errors import EngineBroken
 from ..exits import IntrExit
 from .checkpoints import Checkpoint, Checkpoints
-from .journal import RUN, STEPS, WALK, Entry, Journal, Position
+from .journal import INTR, RUN, STEPS, WALK, Entry, Journal, Position
 
 _SLICE: Final = 0.02
 """Seconds after which a long way gets a checkpoint, so that the next one to there is short."""
 _BATCH: Final = 1024
-_NEVER: Final = 1 << 62
+_STRAY: Final = 1 << 20
+"""A guest that has gone another way is left after so many instructions too many."""
 
 
 class Replay:
@@ -77,7 +78,7 @@ class Replay:
             self._walk(until, held)
         elif entry.call == RUN:
             self._run(entry, until)
-        else:
+        elif entry.call != INTR:
             if entry.call == "set_guest_debug":
                 self.setting = entry.arguments
             elif entry.call == "watch_vectors":
@@ -106,11 +107,13 @@ class Replay:
         """To the end that the run had, or up to ``until`` inside it."""
         engine = self._engine
         (limit,) = entry.arguments
-        end = _NEVER if limit is None else entry.before + limit
+        end = entry.after + _STRAY
+        if limit is not None:
+            end = min(end, entry.before + limit)
         if until < entry.after:
             end = until
         while True:
-            exit = engine.run(None if end == _NEVER else end - engine.clock, _SLICE)
+            exit = engine.run(end - engine.clock, _SLICE)
             if type(exit) is not IntrExit or exit.cause != "timeout":
                 return
             if engine.clock > entry.before:  # else this would be the moment in front of the entry
