@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
-MARKS: Final = 1 << 20
+MARKS: Final = 1 << 18
 """So many stops are kept, the last ones."""
 _LABELS: Final = 1 << 18
 _TEXT: Final = 1 << 16

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 from kvmdbg import Vm, assemble
 from kvmdbg.debugger.stop import StopKind
 from kvmdbg.engines import open_engine
+from kvmdbg.engines.replay import ReplayEngine
 from kvmdbg.errors import (
     BadInput,
     EngineUnavailable,
@@ -25,9 +29,12 @@ from kvmdbg.errors import (
     VmInterrupted,
 )
 from kvmdbg.history import recording
+from kvmdbg.history.recorded import Recorded
 from kvmdbg.uapi import GuestDbg
+from tests.guests import travels
 from tests.guests.comparable import programs
 from tests.guests.travels import ACTIONS, PORTS, act, seen
+from tests.guests.wild import RAM
 
 LOOP = """
 start:  mov ecx, 3
@@ -547,9 +554,6 @@ def test_a_replay_that_ends_elsewhere_says_so_with_both_versions(
 
 
 def test_opening_can_be_interrupted(tmp_path: Path) -> None:
-    import os
-    import signal
-
     with Vm(ram=1 << 20) as vm:
         vm.load(assemble("mov ecx, 60000000\nl: dec ecx\njnz l\nhlt"))
         vm.cont()
@@ -559,3 +563,23 @@ def test_opening_can_be_interrupted(tmp_path: Path) -> None:
     with pytest.raises(VmInterrupted, match="was not opened to its end"):
         Vm.open(tmp_path / "it.kvmdbg")
     timer.join()
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("number", [0, 2, 3])
+def test_wild_guests_on_the_bare_ioctl_line_come_back_as_they_were(number: int, live: bool) -> None:
+    engine, dice = travels.recorded(1, number)
+    with closing(engine):
+        moments = list(travels.live(engine, dice))
+        columns, begin = recording.put(engine.kept())
+        end, last = engine.position, travels.state(engine)
+    kept, way = recording.take(columns, begin, RAM)
+    machine = open_engine("unicorn", RAM)
+    with closing(Recorded(machine if live else ReplayEngine(machine, way))) as other:
+        assert other.adopt(kept)
+        assert other.go(end) == end
+        assert travels.state(other) == last
+        for position, was in dice.sample(moments, min(3, len(moments))):
+            other.rejoin()
+            assert other.go(position) == position
+            assert travels.state(other) == was, position
