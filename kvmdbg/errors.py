@@ -9,11 +9,13 @@
     |   +-- UnknownName             a label, register, mode, engine or option that does not exist
     |   +-- AddressError            an address outside guest RAM, or one that paging does not map
     |   +-- LoadError               a program that is empty, too large or damaged
+    |   +-- RecordingError          a file that is no recording, or one that cannot be opened here
     |   +-- BreakpointError         a breakpoint or watchpoint that cannot be set
     +-- VmError                     the call is fine, the machine is in the wrong state for it
     |   +-- NoVm                    a magic was used before a VM exists
     |   +-- VmBusy                  the VM is running in another thread
     |   +-- VmClosed                the VM was closed
+    |   +-- NotRecorded             a replay goes only where its recording went
     +-- EngineError                 the machine underneath
     |   +-- EngineUnavailable       this engine cannot run on this host (and how to mend it)
     |   +-- EngineBroken            the engine answered in a way it never should: a bug
@@ -77,6 +79,10 @@ class LoadError(BadInput):
     """A program that cannot be loaded: empty, too large, or damaged."""
 
 
+class RecordingError(BadInput):
+    """A file that is no recording, is damaged, or whose guest goes another way here."""
+
+
 class BreakpointError(BadInput):
     """A breakpoint or watchpoint that cannot be set: no free debug register, bad alignment, ..."""
 
@@ -95,6 +101,10 @@ class VmBusy(VmError):
 
 class VmClosed(VmError):
     """The VM was closed; nothing can be done with it any more."""
+
+
+class NotRecorded(VmError):
+    """A replay goes only where its recording went; the message says what would have come next."""
 
 
 class EngineError(KvmdbgError):

@@ -138,6 +138,20 @@ class BreakpointTable:
         for number in list(self._entries):
             self.delete(number)
 
+    # To a file and back
+
+    @property
+    def kept(self) -> tuple[list[Entry], int]:
+        """The entries as they are now, and the number of the latest that there was."""
+        return list(self._entries.values()), self._last
+
+    def adopt(self, entries: list[Entry], last: int) -> None:
+        """Take over what :attr:`kept` once gave."""
+        self._entries, self._last = {entry.number: entry for entry in entries}, last
+        for entry in entries:
+            self._mark(entry)
+        self._rebuild()
+
     # Checking
 
     def _checked_kind(self, kind: str | None, access: str) -> str:

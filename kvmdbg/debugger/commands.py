@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from ..engines.interrupts import HeldSigint
 from ..errors import BadInput, UnknownName, VmBusy, VmInterrupted
@@ -23,6 +24,8 @@ from .stepping import HOWS, Stepper
 from .stop import Stop
 from .suggest import did_you_mean
 from .why import why
+
+T = TypeVar("T")
 
 
 class Commands:
@@ -97,6 +100,11 @@ class Commands:
     def carry_out(self, run: Callable[[], Outcome]) -> Stop:
         with self.occupied():
             return self._held(run)
+
+    def apart(self, run: Callable[[], T]) -> T:
+        """Move the guest without a stop. KeyboardInterrupt when it is over, if Ctrl-C came."""
+        with self.occupied(), HeldSigint():
+            return run()
 
     def _held(self, run: Callable[[], Outcome]) -> Stop:
         """Run the guest and say how it ended; Ctrl-C is held back until the machine is whole."""

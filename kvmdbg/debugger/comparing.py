@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
 
-from ..engines import Engine, open_engine
+from ..engines import ENGINES, Engine, open_engine
 from ..engines.interrupts import held_sigint
 from ..errors import BadInput, EngineUnavailable
 from ..uapi import GuestDbg
@@ -58,7 +58,8 @@ def start_of(vm: Vm) -> Start:
 
 def own_side(vm: Vm) -> str:
     """The side that is like the user's VM: ``unicorn``, ``unicorn:svm``, ``kvm``."""
-    return f"{vm.engine_name}:{vm.profile}" if vm.profile else vm.engine_name
+    name = vm.opened_by if vm.opened_by in ENGINES else vm.engine_name
+    return f"{name}:{vm.profile}" if vm.profile else str(name)
 
 
 def compare_vm(

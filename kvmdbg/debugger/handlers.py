@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engines import Capability, Engine
+from ..engines import Capability, Engine, trial
 from ..errors import IoctlError
 from ..exits import ExceptionExit, Exit, IoExit, MmioExit
 from ..uapi import GuestDbg
@@ -70,18 +70,16 @@ def tried_again(
     engine = guest.engine
     if Capability.VECTOR_STOP not in engine.capabilities:
         return None, 0
-    state = engine.snapshot()
     try:
-        for address, byte in guest.planter.originals.items():
-            engine.write_memory(address, bytes([byte]))
-        if regs is not None and sregs is not None:
-            engine.set_sregs(sregs)
-            engine.set_regs(regs)
-        return _exception(engine)
+        with trial(engine):
+            for address, byte in guest.planter.originals.items():
+                engine.write_memory(address, bytes([byte]))
+            if regs is not None and sregs is not None:
+                engine.set_sregs(sregs)
+                engine.set_regs(regs)
+            return _exception(engine)
     except IoctlError:
         return None, 0  # a moment that the engine does not take
-    finally:
-        engine.restore(state)
 
 
 def _exception(engine: Engine) -> tuple[ExceptionExit | None, int]:

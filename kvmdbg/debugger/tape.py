@@ -49,6 +49,15 @@ class Tape(PortBus):
                     column.append(value)
         return super().handle(exit)
 
+    @property
+    def written(self) -> Written:
+        """All writes up to now, not copied."""
+        return self._written
+
+    def adopt(self, written: Written) -> None:
+        """Take writes over from elsewhere; :meth:`rewind` brings the devices to them."""
+        self._written = written
+
     def rewind(self, place: int) -> Written:
         """Bring the devices to a moment; the writes behind it are no more, and given back."""
         size = bisect_right(self._written.places, place)

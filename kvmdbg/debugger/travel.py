@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ..engines import Capability, Engine
-from ..errors import BadInput, EngineUnavailable
+from ..errors import BadInput, EngineUnavailable, NotRecorded
 from ..exits import ExceptionExit, Exit, IntrExit
 from ..history.journal import RUN, Position
-from ..history.recorded import Recorded
+from ..history.recorded import Kept, Recorded
 from ..history.timeline import TYPECODES, Timeline
 from .entering import Owed
 from .guest import Guest
@@ -79,9 +79,9 @@ class Travel(Visits):
         self._timeline = timeline
         self._tape = tape
         if isinstance(self._engine, Recorded):
-            journal, planter = self._engine.journal, guest.planter
-            self._engine.planted = lambda: planter.originals
-            tape.place = lambda: len(journal)
+            recorded, planter = self._engine, guest.planter
+            recorded.planted = lambda: planter.originals
+            tape.place = lambda: len(recorded.journal)
         self.start_over()
 
     def start_over(self) -> None:
@@ -101,17 +101,34 @@ class Travel(Visits):
         """Run the guest, and remember where that led."""
         if not isinstance(self._engine, Recorded):
             return run()
-        recorded = self._recorded()
-        if self._landed is not None:
-            self._leave(self._landed)
+        recorded, landed = self._recorded(), self._landed
+        clock = recorded.clock
+        if landed is not None:
+            self._leave(landed)
         recorded.inside = True
         try:
             result = run()
+        except NotRecorded:
+            recorded.inside = False
+            if recorded.clock == clock:
+                self._undo(recorded, landed or self._marks[-1])
+            raise
         finally:
             recorded.inside = False
-            self._check_future(recorded)
-            self._mark(recorded)
+            if self._landed is None:
+                self._check_future(recorded)
+                self._mark(recorded)
         return self._told(result)
+
+    def _undo(self, recorded: Recorded, here: Mark) -> None:
+        """A replay has refused a command: it left the guest where it was, and nothing behind."""
+        if self._later is not None:
+            self._rejoin(recorded)
+            self._go(recorded, here)
+            return
+        recorded.go(here.position)
+        recorded.forget_ahead()
+        self._resume(recorded, here)
 
     def _leave(self, mark: Mark) -> None:
         """The guest goes on from there: that was a stop too."""
@@ -256,6 +273,58 @@ class Travel(Visits):
         rows = bisect_left(column, clock)
         rows += entry.enters and rows < len(column) and column[rows] == clock
         return Mark(Position(following, clock), rows)
+
+    # To a file and back
+
+    def at_end(self, take: Callable[[Recorded, list[Mark], Mark], T]) -> T:
+        """Take the whole recording: at its end, from where the guest is brought back afterwards.
+
+        Given are the stops and the present moment. KeyboardInterrupt after Ctrl-C on the way.
+        """
+        recorded = self._recorded()
+        self._check_future(recorded)
+        if recorded.ahead is None:
+            return take(recorded, self._marks, self._present(recorded))
+        landed, clock = self._landed, recorded.clock
+        self._rejoin(recorded)
+        end = Position(len(recorded.journal), recorded.journal.end)
+        last = self._marks[-1] if self._marks else None
+        there = last if last and last.position == end else Mark(end, len(self._timeline))
+        self._arrive(recorded, there)
+        try:
+            return take(recorded, self._marks, there)
+        finally:
+            if landed is not None:
+                self._to_mark(recorded, landed)
+            else:
+                self._to_clock(recorded, clock)
+
+    def _present(self, recorded: Recorded) -> Mark:
+        """The present moment, as a stop if there is one."""
+        now = self._now(recorded, "")
+        last = self._marks[-1] if self._marks else now
+        return last if last.position == now.position else now
+
+    def _arrive(self, recorded: Recorded, end: Mark) -> None:
+        """To the end of the recording. KeyboardInterrupt after Ctrl-C on the way."""
+        self._go(recorded, end)
+        if recorded.ahead is not None:
+            raise KeyboardInterrupt
+
+    def adopt(
+        self, kept: Kept, marks: list[Mark], bookmarks: dict[str, Mark], end: Mark
+    ) -> Outcome:
+        """The recording is another one: be at its end. KeyboardInterrupt after Ctrl-C."""
+        if not isinstance(self._engine, Recorded):
+            raise EngineUnavailable(f'the engine "{self._engine.name}" does not record')
+        recorded = self._engine
+        if not recorded.adopt(kept):
+            raise KeyboardInterrupt
+        self._recording = recorded.recording
+        self._marks, self.bookmarks = marks, bookmarks
+        self._arrive(recorded, end)
+        clock = end.position.clock
+        return Outcome(_EXIT, StopKind.TRAVEL, (f"opened {_told(end, clock, clock)}",))
 
     # There
 

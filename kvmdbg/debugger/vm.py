@@ -7,7 +7,6 @@ not know: notebooks, or how anything is drawn.
 from __future__ import annotations
 
 import os
-from types import TracebackType
 from typing import Final
 
 from ..engines import Engine, Factory, open_engine
@@ -31,6 +30,7 @@ from .explain import Explanation
 from .guest import Guest
 from .memory import PhysicalMemory
 from .moments import Moments
+from .recordings import Recordings
 from .reporting import Reporter
 from .running import Runner
 from .stop import GuestDebugSetting, Stop, check_setting
@@ -44,7 +44,7 @@ _ENTRIES: Final = ("start", "_start")
 Loadable = Program | bytes | bytearray | memoryview | str | os.PathLike[str]
 
 
-class Vm(Moments):
+class Vm(Moments, Recordings):
     """A guest, and everything one can do to it.
 
     ``engine`` is ``"auto"``, the name of one (``engines.ENGINES``), or a function that opens one
@@ -70,9 +70,16 @@ class Vm(Moments):
     ) -> None:
         check_mode(mode)
         check_ram(ram)
+        self._build(recording(open_engine(engine, ram, profile), record), engine, mode, profile)
+        self.reset()
+
+    def _build(
+        self, engine: Engine, opened_by: str | Factory, mode: str, profile: str | None
+    ) -> None:
+        """Everything around an engine that is new."""
         self._boot_mode = mode
-        self._engine = recording(open_engine(engine, ram, profile), record)
-        self.opened_by = engine
+        self._engine = engine
+        self.opened_by = opened_by
         """As given: for another VM like this one."""
         self._profile = profile
         self._closed = False
@@ -81,17 +88,16 @@ class Vm(Moments):
         self._timeline = Timeline()
         self._tracelog = TraceLog()
         self._console = TextConsole()
-        bus = Tape(self._console)
-        self._console.attach_to(bus)
-        entrance = Entrance(self._guest, self._table, bus, self._timeline)
+        self._tape = tape = Tape(self._console)
+        self._console.attach_to(tape)
+        entrance = Entrance(self._guest, self._table, tape, self._timeline)
         self._runner = Runner(entrance)
         self._reporter = Reporter(self._guest, entrance, self._console)
         self._commands = Commands(self._guest, self._runner, self._reporter)
-        self._travel = Travel(self._guest, self._runner, self._reporter, self._timeline, bus)
+        self._travel = Travel(self._guest, self._runner, self._reporter, self._timeline, tape)
         self._program: Program | None = None
         self._image: LoadImage | None = None
         self._empty = self._engine.snapshot()
-        self.reset()
 
     # What it is made of
 
@@ -169,7 +175,7 @@ class Vm(Moments):
         ``_start``, or the first byte. Breakpoints stay, with no hits. Raises LoadError and
         UnknownName.
         """
-        self._check()
+        self._check_live()
         if entry is None and isinstance(program, Program):
             entry = next((label for label in _ENTRIES if label in program.symbols), None)
         size = len(self._engine.ram)
@@ -185,7 +191,7 @@ class Vm(Moments):
 
         Breakpoints stay, with no hits.
         """
-        self._check()
+        self._check_live()
         self._engine.restore(self._empty)
         self._guest.planter.forget()
         self._guest.shadow.forget()
@@ -208,12 +214,7 @@ class Vm(Moments):
     def __enter__(self) -> Vm:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

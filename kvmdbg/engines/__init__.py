@@ -8,7 +8,8 @@ that raises. Must not know: breakpoints as a user sees them, notebooks, pictures
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Set
+from collections.abc import Callable, Collection, Iterator, Set
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -218,6 +219,20 @@ class Engine(Protocol):
 def emulated(engine: Engine) -> frozenset[Capability]:
     """Which of its capabilities an engine makes up for; none where it has no such attribute."""
     return getattr(engine, "emulated", frozenset())
+
+
+@contextmanager
+def trial(engine: Engine) -> Iterator[None]:
+    """Inside, anything may be tried on the machine; afterwards it is as it was.
+
+    But for what belongs to no snapshot: which vectors are watched.
+    """
+    before = engine.snapshot()
+    with getattr(engine, "free", nullcontext)():  # a replay goes nowhere else otherwise
+        try:
+            yield
+        finally:
+            engine.restore(before)
 
 
 Factory = Callable[[int], Engine]

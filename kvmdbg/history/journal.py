@@ -24,14 +24,16 @@ BULK: Final = "bulk"
 
 TRACE: Final = "trace"
 """``Engine.observe`` with :class:`~kvmdbg.engines.Tracing` or without. Argument: which of them."""
+INTR: Final = "intr"
+"""No call: the KVM_RUN in front of it was ended from outside. One argument: the exit's cause."""
 
 CALLS: Final = (
     *(RUN, STEPS, WALK, "set_guest_debug", "watch_vectors", "write_memory", "complete_io"),
     *("set_regs", "set_sregs", "set_debugregs", "set_vcpu_events", "set_mp_state"),
-    *("interrupt", "nmi", "irq_line", "request_interrupt_window"),
-    *(BULK, TRACE),
+    *("interrupt", "nmi", "irq_line", "request_interrupt_window", "create_irqchip"),
+    *(INTR, BULK, TRACE),
 )
-"""What an entry may be: the names of ``Engine``'s methods, and ``steps``."""
+"""What an entry may be: the names of ``Engine``'s methods, and those above."""
 
 _CODES: Final = {name: code for code, name in enumerate(CALLS)}
 _OFTEN: Final = frozenset(
@@ -71,8 +73,18 @@ class Tail(NamedTuple):
     places: array[int]
 
 
+class Columns(NamedTuple):
+    """A journal as it is kept: per entry a number from ``CALLS``, the clock behind it, and where
+    its arguments are."""
+
+    calls: array[int]
+    after: array[int]
+    places: array[int]
+    arguments: list[tuple[Any, ...]]
+
+
 class Journal:
-    """A growing list of :class:`Entry`; the clock never falls.
+    """A growing list of :class:`Entry` from the clock ``start`` on; the clock never falls.
 
     >>> journal = Journal()
     >>> journal.add("run", (None,), 5)
@@ -83,18 +95,17 @@ class Journal:
     (0, 2)
     """
 
-    def __init__(self) -> None:
-        self.clear(0)
-
-    def clear(self, clock: int) -> None:
-        """Begin anew at ``clock``."""
-        self.start = clock
-        self._calls: array[int] = array("B")
-        self.after: array[int] = array("q")
-        """The clock behind each entry; the last one may go on."""
-        self._places: array[int] = array("Q")
-        self._arguments: list[tuple[Any, ...]] = []
+    def __init__(self, start: int = 0, columns: Columns | None = None) -> None:
+        self.start = start
+        kept = columns or Columns(array("B"), array("q"), array("Q"), [])
+        self._calls, self.after, self._places, self._arguments = kept
+        """``after`` is the clock behind each entry; the last one may go on."""
         self._known: dict[tuple[str, tuple[Any, ...]], int] = {}
+
+    @property
+    def columns(self) -> Columns:
+        """What it is made of, not copied; some arguments may belong to no entry any more."""
+        return Columns(self._calls, self.after, self._places, self._arguments)
 
     def __len__(self) -> int:
         return len(self._calls)

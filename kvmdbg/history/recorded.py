@@ -17,7 +17,7 @@ from ..exits import DebugExit, Exit, IntrExit
 from ..uapi import GuestDbg
 from ..x86.debugreg import DR6_BS, DR6_RESET
 from .checkpoints import BUDGET, Checkpoint, Checkpoints
-from .journal import BULK, RUN, STEPS, TRACE, WALK, Journal, Position, Tail
+from .journal import BULK, INTR, RUN, STEPS, TRACE, WALK, Journal, Position, Tail
 from .noting import Noting
 from .replay import Replay
 
@@ -39,11 +39,25 @@ _DEBUG_ONLY: Final = frozenset(
 
 
 class Taken(NamedTuple):
-    """A snapshot that knows where in the journal it was taken."""
+    """A snapshot that knows where in the journal it was taken; ``prologue`` only at its start."""
 
     inner: Snapshot
     position: Position
     recording: object
+    prologue: Journal | None
+
+
+class Kept(NamedTuple):
+    """A recording up to the present, to be kept elsewhere; nothing is copied.
+
+    ``prologue`` are the calls that bring a new engine to where the journal begins: None where that
+    was a snapshot of which only this engine knows.
+    """
+
+    prologue: Journal | None
+    journal: Journal
+    planted: list[tuple[int, dict[int, int]]]
+    edits: list[tuple[int, int]]
 
 
 class Ahead(NamedTuple):
@@ -78,11 +92,12 @@ class Recorded(Noting):
         self._observations: tuple[Observation, ...] = ()
         self._tracing = False
         self._cost = 0.0
-        self._begin_anew()
+        self._begin_anew(Journal())
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, prologue: Journal | None) -> None:
         self.recording = object()
         """Another one whenever the recording begins anew."""
+        self._prologue = prologue
         self._armed: tuple[int, tuple[int, ...]] | None = None
         """What KVM_SET_GUEST_DEBUG was given for a step that may yet join the last entry."""
         self._stepping: tuple[int, tuple[int, ...]] | None = None
@@ -90,7 +105,7 @@ class Recorded(Noting):
         self.clock = self._engine.clock
         self._work, self._batch = 0.0, self.clock + _BATCH
         self.ahead = None
-        self.journal.clear(self.clock)
+        self.journal = Journal(self.clock)
         self._plants: list[tuple[int, dict[int, int]]] = [(0, dict(self.planted()))]
         self._edits: list[tuple[int, int]] = []
         self.checkpoints.begin(self._checkpoint())
@@ -232,9 +247,15 @@ class Recorded(Noting):
         if self._setting[0] & _SINGLESTEP and most is None and timeout is None:
             self._note_planted()
             return self._walk_on()
-        if self._setting[0] & _SINGLESTEP or most == 0:
-            return self._enter(most, timeout)
-        return self._run(most, timeout)
+        begin, cause = self.clock, "signal"
+        try:
+            whole = self._setting[0] & _SINGLESTEP or most == 0
+            exit = self._enter(most, timeout) if whole else self._run(most, timeout)
+            cause = exit.cause if type(exit) is IntrExit else "budget"
+            return exit
+        finally:
+            if cause != "budget" and self.clock != begin:
+                self.journal.add(INTR, (cause,), self.clock)
 
     def run_steps(self, count: int, stops: Set[int] = frozenset()) -> Steps | None:
         """See the protocol."""
@@ -380,27 +401,39 @@ class Recorded(Noting):
     def create_irqchip(self) -> None:
         """See the protocol. A snapshot does not take it away: the recording begins anew."""
         self._engine.create_irqchip()
-        self._begin_anew()
+        self._settle()
+        self.journal.add("create_irqchip", (), self.clock)
+        self._begin_anew(None if self._prologue is None else self.journal)
 
     def snapshot(self) -> Snapshot:
         """See the protocol."""
         here = self.position
+        prologue = None if here.entry else self._prologue
         nearest = self.checkpoints.nearest(here)
         if nearest.position == here:
-            return Taken(nearest.snapshot, here, self.recording)
-        return Taken(self._engine.snapshot(), here, self.recording)
+            return Taken(nearest.snapshot, here, self.recording, prologue)
+        return Taken(self._engine.snapshot(), here, self.recording, prologue)
 
     def restore(self, snapshot: Snapshot) -> None:
         """See the protocol. What was recorded since the snapshot was taken is forgotten."""
         if not isinstance(snapshot, Taken):
             self._engine.restore(snapshot)
-            self._begin_anew()
+            self._begin_anew(None)
             return
         self._engine.restore(snapshot.inner)
         if snapshot.recording is not self.recording:
-            self._begin_anew()
+            self._begin_anew(self._way_to(snapshot))
+            self.journal.add("watch_vectors", (self._vectors,), self.clock)
             return
         self._go_back(snapshot.position)
+
+    def _way_to(self, snapshot: Taken) -> Journal | None:
+        """The calls that lead to a snapshot of another recording."""
+        if snapshot.prologue is None or len(snapshot.prologue) or self._engine.irqchip is None:
+            return snapshot.prologue
+        chips = Journal()
+        chips.add("create_irqchip", (), 0)
+        return chips
 
     def _go_back(self, here: Position) -> None:
         self._armed = self._stepping = None
@@ -414,3 +447,26 @@ class Recorded(Noting):
         self._batch = here.clock + _BATCH
         # Neither belongs to a snapshot: the engine has what it was given last.
         self.journal.add("watch_vectors", (self._vectors,), self.clock)
+
+    # -- to a file and back ------------------------------------------------------------------------
+
+    def kept(self) -> Kept:
+        """The recording up to the present moment."""
+        self._settle()
+        self._stepping = None
+        self._note_planted()
+        return Kept(self._prologue, self.journal, self._plants, self._edits)
+
+    def adopt(self, kept: Kept) -> bool:
+        """Take a recording over. The engine is new, and stands where it begins afterwards.
+
+        Whether that was reached: not after Ctrl-C.
+        """
+        if kept.prologue is not None and len(kept.prologue):
+            self.journal = kept.prologue
+            end = Position(len(self.journal), self.journal.end)
+            if self.go(end) != end:
+                return False
+            self._begin_anew(kept.prologue)
+        self.journal, self._plants, self._edits = kept.journal, kept.planted, kept.edits
+        return True

@@ -15,13 +15,15 @@ from ..engines.interrupts import HeldSigint, held_sigint
 from ..errors import EngineBroken
 from ..exits import Exit, IntrExit
 from .checkpoints import Checkpoint, Checkpoints
-from .journal import BULK, RUN, STEPS, TRACE, WALK, Entry, Journal, Position
+from .journal import BULK, INTR, RUN, STEPS, TRACE, WALK, Entry, Journal, Position
 
 _SLICE: Final = 0.02
 """Seconds after which a long way gets a checkpoint, so that the next one to there is short."""
 _STATIONS: Final = (200_000, 2_000)
 """Instructions before the goal at which a checkpoint is left: who goes there is often back soon."""
 _BATCH: Final = 1024
+_STRAY: Final = 1 << 20
+"""A guest that has gone another way is left after so many instructions too many."""
 
 Approach = Callable[[int, float], Exit]
 
@@ -103,7 +105,7 @@ class Replay:
             self._bulk(entry, until, held)
         elif entry.call == RUN:
             self._run(entry, until)
-        else:
+        elif entry.call != INTR:
             if entry.call == "set_guest_debug":
                 self.setting = entry.arguments
             elif entry.call == "watch_vectors":
@@ -160,12 +162,12 @@ class Replay:
                 self._through(entry, partial(approach, goal, _SLICE))
                 self._keep()
         (limit,) = entry.arguments
-        end = None if limit is None else entry.before + limit
+        end = entry.after + _STRAY
+        if limit is not None:
+            end = min(end, entry.before + limit)
         if until < entry.after:
             end = until
-        self._through(
-            entry, lambda: engine.run(None if end is None else end - engine.clock, _SLICE)
-        )
+        self._through(entry, lambda: engine.run(end - engine.clock, _SLICE))
 
     def _through(self, entry: Entry, run: Callable[[], Exit]) -> None:
         """A long way in slices."""

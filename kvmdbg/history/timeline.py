@@ -88,6 +88,11 @@ class Timeline:
         self._columns = columns
         self._appends = tuple(column.append for column in columns.values())
 
+    def adopt(self, columns: dict[str, array[Any]]) -> None:
+        """Take rows over from elsewhere: columns by the names and with the types of TYPECODES."""
+        self._adopt(columns)
+        self._start = perf_counter() - (columns["host_time"][-1] if len(self) else 0.0)
+
     def append(self, exit: Exit, pc: int, clock: int) -> None:
         """Add one exit; ``pc`` is linear, ``clock`` in instructions or -1."""
         row: tuple[float, ...]

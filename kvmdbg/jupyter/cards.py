@@ -6,7 +6,7 @@ Looks at the VM and changes nothing. Must not know: how a line was parsed, or IP
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 from ..debugger.comparing import STEPS, compare_vm
@@ -213,6 +213,23 @@ def compare(vm: Vm, sides: tuple[str, ...], steps: int | None, by: str | None) -
     return shown(found, [comparison.comparison(found, labels_of(vm.symbols))])
 
 
+def recording(vm: Vm, file: str, facts: dict[str, str]) -> Shown:
+    """A recording in a file: what is in it, with ``facts`` about the file itself."""
+    stops = {
+        "clock": f"{vm.vcpu.clock:,}",
+        "stands": standing(vm),
+        "exits": f"{len(vm.timeline):,}",
+        "bookmarks": ", ".join(vm.bookmarks),
+    }
+    return _facts(vm, f"The recording {file}", facts | stops)
+
+
+def _facts(value: object, title: str, facts: Mapping[str, str]) -> Shown:
+    """Names and their values; those without a value are left out."""
+    lines = tuple(line(head(name), Cell(text)) for name, text in facts.items() if text)
+    return shown(value, [Card(title, "", (Table((Column(), Column(prose=True)), lines),))])
+
+
 def info(vm: Vm) -> Shown:
     """What machine this is, and what it has done."""
     facts = {
@@ -229,5 +246,4 @@ def info(vm: Vm) -> Shown:
         "exits": f"{len(vm.timeline):,}",
         "can do": ", ".join(sorted(vm.vcpu.capabilities)),
     }
-    lines = tuple(line(head(name), Cell(text)) for name, text in facts.items() if text)
-    return shown(facts, [Card("The VM", "", (Table((Column(), Column(prose=True)), lines),))])
+    return _facts(facts, "The VM", facts)

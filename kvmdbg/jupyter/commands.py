@@ -247,6 +247,23 @@ _VM = (
     TIMELINE,
     DIFF,
     Command(
+        "%vm save",
+        "FILE",
+        "Write the guest's whole way to a file (.kvmdbg), for %vm open.",
+        words=(1, 1),
+        takes=("file",),
+        examples=(("%step 3\n%vm save demo.kvmdbg", ""),),
+    ),
+    Command(
+        "%vm open",
+        "FILE [--live]",
+        "Open a recording at its end: a replay, to go back and forth in.",
+        options=(Option("--live", "", "an ordinary VM, which can go on and change its past"),),
+        words=(1, 1),
+        takes=("file",),
+        examples=(("%step 3\n%vm save demo.kvmdbg\n%vm open demo.kvmdbg\n%step back", ""),),
+    ),
+    Command(
         "%vm stop",
         "[--long]",
         "The last stop again.",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(r"^\s*(?:[\w.\[\], ]+=\s*)?%(vm|step|bp)\s+(.*)$", re.DOTALL)
 _CELL = re.compile(r"^%%asm\s+(.*)$", re.DOTALL)
+_FILES = re.compile(r" (load|save|open) ")
 _FRAGMENT = re.compile(r"[^\s\[\]=+<>!&|(]*$")
 
 
@@ -194,6 +195,7 @@ _KINDS: dict[str, Callable[[Known, str], list[str]]] = {
     "variable": lambda known, last: list(known.variables),
     "topic": lambda known, last: list(TOPICS),
     "number": lambda known, last: [],
+    "file": lambda known, last: [],
     "nothing": lambda known, last: [],
 }
 
@@ -232,7 +234,7 @@ def make_matcher(session: Session) -> MatcherAPIv2:
             completions=[SimpleCompletion(word, type="kvmdbg") for word in words],
             matched_fragment=fragment,
             suppress=bool(words),
-            do_not_suppress={"IPCompleter.file_matcher"} if " load " in before else set(),
+            do_not_suppress={"IPCompleter.file_matcher"} if _FILES.search(before) else set(),
         )
 
     mark: Any = context_matcher(identifier="kvmdbg", priority=100)

@@ -61,6 +61,11 @@ class Session:
         """
         return self._replace(self._make(mode or self.mode, ram, engine, profile, irqchip))
 
+    def open_vm(self, path: str, live: bool) -> list[str]:
+        """Replace the VM by one at the end of a recording; the old one goes when that is there."""
+        new = Vm.open(path, live)
+        return self._replace(new, "live" if live else "replay")
+
     def load(self, program: Program, ram: int | None) -> list[str]:
         """Load an assembled program, into a new VM if mode or RAM size demand it.
 
@@ -92,10 +97,10 @@ class Session:
         new = Vm(engine or same, mode, ram or self.ram, profile or rules)
         return _with_irqchip(new) if irqchip else new
 
-    def _replace(self, new: Vm) -> list[str]:
+    def _replace(self, new: Vm, what: str = "new") -> list[str]:
         old = self.vm
         chips = ", irqchip" if new.irqchip is not None else ""
-        notes = [f"new VM: {mode_of(new)} mode, {memory_size(new)} RAM{chips}"]
+        notes = [f"{what} VM: {mode_of(new)} mode, {memory_size(new)} RAM{chips}"]
         if old is not None:
             notes += _farewell(old)
         self._own = new
@@ -160,7 +165,7 @@ def _with_irqchip(new: Vm) -> Vm:
 
 def _engine_of(vm: Vm) -> str | Factory:
     """What makes another engine like this VM's: its name, or a function of somebody's own."""
-    return vm.engine_name if isinstance(vm.opened_by, str) else vm.opened_by
+    return vm.engine_name if vm.opened_by == "auto" else vm.opened_by
 
 
 def _farewell(old: Vm) -> list[str]:

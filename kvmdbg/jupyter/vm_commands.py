@@ -142,6 +142,21 @@ def _bookmark(session: Session, args: Arguments) -> Shown:
     return sentences(vm, named or ["there are no bookmarks; %vm bookmark NAME sets one"])
 
 
+def _save(session: Session, args: Arguments) -> Shown:
+    vm, file = session.require_vm(), args.words[0]
+    size = vm.save(file)
+    return cards.recording(vm, file, {"written": f"{size:,} bytes; again: %vm open {file}"})
+
+
+def _open(session: Session, args: Arguments) -> Shown:
+    """Where the recording ends, and what can be done there."""
+    file, live = args.words[0], args.has("--live")
+    notes = session.open_vm(file, live)
+    after = "%step goes on from here" if live else f"to change it: %vm open {file} --live"
+    facts = {"opened": "; ".join(notes), "next": f"%vm back and %vm goto look around; {after}"}
+    return cards.recording(session.require_vm(), file, facts)
+
+
 def _timeline(session: Session, args: Arguments) -> Shown:
     return history_commands.timeline(session.require_vm(), args)
 
@@ -241,6 +256,8 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "back": _back,
     "goto": _goto,
     "bookmark": _bookmark,
+    "save": _save,
+    "open": _open,
     "timeline": _timeline,
     "diff": _diff,
     "stop": _stop,
