@@ -66,6 +66,7 @@ class Recorded(Noting):
 
     def __init__(self, engine: Engine, budget: int = BUDGET) -> None:
         super().__init__(engine)
+        self._step: Callable[[], Exit] = engine.run
         self.inside = False
         self.planted: Callable[[], Mapping[int, int]] = dict
         self.journal = Journal()
@@ -167,7 +168,19 @@ class Recorded(Noting):
     def run(self, max_instructions: int | None = None, timeout: float | None = None) -> Exit:
         """See the protocol."""
         if self._stepping is _WALKING and max_instructions is None and timeout is None:
-            return self._walk_on()
+            try:
+                exit = self._step()
+            except BaseException:
+                self._came_back(None, 0.0, cut=True)
+                raise
+            clock = self.clock + 1
+            if type(exit) is DebugExit and exit.dr6 == _PLAIN and self._engine.clock == clock:
+                self.clock = self.journal.after[-1] = clock
+                if clock >= self._batch:
+                    self._end_batch()
+            else:
+                self._came_back(None, _STEP_COST)
+            return exit
         armed = self._armed
         if armed is None or max_instructions is not None or timeout is not None:
             return self._no_step(max_instructions, timeout)
@@ -190,43 +203,39 @@ class Recorded(Noting):
         else:
             self._first_step(armed)
         if clock >= self._batch:
-            self._batch = clock + _BATCH
-            self._worked(_BATCH * _STEP_COST)
+            self._end_batch()
         return exit
+
+    def _end_batch(self) -> None:
+        """So many steps more: is it time for a checkpoint?"""
+        self._batch = self.clock + _BATCH
+        self._worked(_BATCH * _STEP_COST)
 
     def _first_step(self, setting: tuple[int, tuple[int, ...]]) -> None:
         """Plain steps in a row are one entry."""
         self.journal.add(STEPS, (int(setting[0]), tuple(setting[1])), self.clock)
         self._stepping = self._setting = setting
 
-    def _walk_on(self) -> Exit:
-        """One step under a setting that holds; such steps in a row are one entry too."""
-        engine = self._engine
+    def _walk(self) -> Exit:
+        """The first step under a setting that holds; such steps in a row are one entry too."""
         try:
-            exit = engine.run()
+            exit = self._step()
         except BaseException:
             self._came_back(None, 0.0, cut=True)
             raise
-        clock = engine.clock
-        if type(exit) is not DebugExit or exit.dr6 != _PLAIN or clock != self.clock + 1:
-            self._came_back(None, _STEP_COST)
-            return exit
-        if self._stepping is _WALKING:
-            self.journal.after[-1] = clock
-        else:
+        clock = self.clock + 1
+        if type(exit) is DebugExit and exit.dr6 == _PLAIN and self._engine.clock == clock:
             self.journal.add(WALK, (), clock)
-            self._stepping = _WALKING
-        self.clock = clock
-        if clock >= self._batch:
-            self._batch = clock + _BATCH
-            self._worked(_BATCH * _STEP_COST)
+            self._stepping, self.clock = _WALKING, clock
+        else:
+            self._came_back(None, _STEP_COST)
         return exit
 
     def _no_step(self, most: int | None, timeout: float | None) -> Exit:
         self._settle()
         if self._setting[0] & _SINGLESTEP and most is None and timeout is None:
             self._note_planted()
-            return self._walk_on()
+            return self._walk()
         if self._setting[0] & _SINGLESTEP or most == 0:
             return self._enter(most, timeout)
         return self._run(most, timeout)

@@ -170,21 +170,24 @@ class Core:
         limit, before = w[Word.LIMIT], w[Word.INSNS]
         if single:
             w[Word.LIMIT] = w[Word.PAUSE] = min(before + 1, limit) or 1
-        while True:
-            # Unicorn never learns that we delivered its last exception; left alone, the second
-            # identical fault would be taken for a nested one.
-            d[OLD_EXCEPTION] = NO_EXCEPTION
-            self.error = start(handle, q[RIP], 0, 0, 0)
-            why = w[Word.WHY]
-            if not why & _AGAIN:
-                break
-            if self.failure is not None:
-                self._reraise()
+        # Unicorn never learns that we delivered its last exception; left alone, the second
+        # identical fault would be taken for a nested one.
+        d[OLD_EXCEPTION] = NO_EXCEPTION
+        self.error = start(handle, q[RIP], 0, 0, 0)
+        return self.finish(single, before, limit)
+
+    def finish(self, single: bool, before: int, limit: int) -> int:
+        """What follows when the engine has left: begin again where the stop was only ours."""
+        machine, w, d = self.machine, self.w, self.machine.d
+        while (why := w[Word.WHY]) & _AGAIN:
+            self._reraise()
             if why & Why.REWRITTEN:
                 self.uncount()
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
             self._go_on(single)
+            d[OLD_EXCEPTION] = NO_EXCEPTION
+            self.error = machine.start(machine.handle, machine.q[RIP], 0, 0, 0)
         if why & _BETWEEN_BLOCKS:
             self._leave_rep()
         if single:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from ... import guestdebug
 from ...errors import BadInput, IoctlError
-from ...exits import Exit, FailEntryExit, IntrExit
+from ...exits import DebugExit, Exit, FailEntryExit, IntrExit
 from ...guestdebug import PendingException
 from ...irqchip import Irqchip
 from ...profiles import REFERENCE, Profile
@@ -24,7 +24,7 @@ from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
 from ...x86.vectors import Vector
 from .. import Capability, Snapshot
 from ..interrupts import held_sigint
-from ..owning import OneOwner
+from ..owning import OneOwner, Owned
 from . import snapshots, transfers
 from .core import Core
 from .native import Why, Word
@@ -40,6 +40,7 @@ _LONG = 3e8  # seconds: ten years
 _MOST = 1 << 62
 _SMALLEST_RAM = 0x1000
 _EFER_BITS = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
+_INSNS = Word.INSNS
 _SINGLESTEP = int(GuestDbg.SINGLESTEP)
 
 
@@ -55,10 +56,18 @@ class UnicornEngine(OneOwner):
         self._core = Core(ram)
         self._vcpu = Vcpu(self._core, profile)
         self._state = self._core.state
+        self._words = self._core.w
         self._owner = threading.Lock()
         self._closed = False
         self._ram_size = ram
         self._untried = True
+        self._plain = False
+        """The last run was a plain step, and nothing was done since."""
+        self._make_step = self._vcpu.plain.make
+
+    def _owned(self) -> Owned:
+        self._plain = False
+        return super()._owned()
 
     # -- memory ------------------------------------------------------------------------------------
 
@@ -71,7 +80,7 @@ class UnicornEngine(OneOwner):
     @property
     def clock(self) -> int:
         """Instructions retired since creation; a REP iteration counts as one."""
-        return self._core.clock
+        return self._words[_INSNS]
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Guest-physical bytes. AddressError outside RAM."""
@@ -90,6 +99,8 @@ class UnicornEngine(OneOwner):
 
     def get_regs(self) -> Regs:
         """KVM_GET_REGS: TF hidden while the host single-steps."""
+        if self._plain:
+            return self._vcpu.plain.regs()
         if self._closed:
             self._check_open()
         vcpu, state = self._vcpu, self._state
@@ -231,18 +242,28 @@ class UnicornEngine(OneOwner):
         if self._closed or not owner.acquire(False):
             self._refuse()
         try:
-            if max_instructions is None and timeout is None and self._plain_step():
-                exit_ = self._vcpu.step_fast() or self._vcpu.stopped(self._core.error)
+            if max_instructions is None and timeout is None and (self._plain or self._is_plain()):
+                made = self._make_step()
+                if type(made) is DebugExit:
+                    self._plain = True
+                    return made
+                self._plain = False
+                exit_ = self._vcpu.look_at_step() if made else None
                 if exit_ is not None:
                     return exit_
+            self._plain = False
             return self._run(max_instructions, timeout)
         finally:
             owner.release()
 
-    def _plain_step(self) -> bool:
-        """Only a host single-step is due: nothing to finish, deliver or wait for."""
+    def _is_plain(self) -> bool:
+        """Only a host single-step is due: nothing to finish, deliver or wait for.
+
+        Once it is so, it stays so from plain step to plain step, until somebody else owns the vCPU.
+        """
         vcpu = self._vcpu
         debug = vcpu.debug
+        vcpu.plain.begin(vcpu.arming.dr7)
         return bool(
             self._state.d[EFLAGS] & TF
             and not self._core.w[Word.REQUEST]

@@ -2,6 +2,7 @@
 
 The hooks themselves are LLVM IR in native.ll, because they run millions of times a second, must
 not enter Python, and the assembler already brings LLVM: compiling them takes some milliseconds.
+plain.ll is compiled with them.
 
 The clock counts a block before it runs. A hook that stops a run first sets ``Word.PAUSE`` to 0, so
 that BLOCK, which may be called once more, does not count a block that will not run. Must not know:
@@ -18,7 +19,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...x86.registers import RFLAGS
-from .state import CC_OP, CC_SRC, CONDITION_CODES, EFLAGS
+from .state import (
+    CC_OP,
+    CC_SRC,
+    CONDITION_CODES,
+    CS_BASE,
+    DF,
+    DR7,
+    DR7_CANARY,
+    EFLAGS,
+    HF_CS64,
+    HF_INHIBIT_IRQ,
+    HFLAGS,
+    IS_INT,
+    OLD_EXCEPTION,
+    RIP,
+)
 
 
 class Word:
@@ -59,6 +75,23 @@ class Word:
     TIMESPEC = 33  # 2 words
     WATCH = 35  # WATCH_SLOTS times (first, last, on reads, page, bits): see Core.watch
     COUNT = 75
+
+
+class Step:
+    """Indexes into the block of a plain step (plain.ll)."""
+
+    UC = 0  # address of uc_engine,
+    WORDS = 1  # and of the shared block
+    BEFORE = 2  # the clock in front of the step,
+    LIMIT = 3  # and Word.LIMIT, which the step has replaced if it was not plain
+    ERROR = 4  # uc_err
+    PC = 5  # linear address of CS:RIP behind the step
+    REGS = 6  # 18 words: struct kvm_regs
+    COUNT = 24
+
+
+PLAIN, STACKED, OTHER, NOT_BEGUN = range(4)
+"""What came of a step: nothing else, nothing else unless it was a PUSHF, something, no step."""
 
 
 class Why:
@@ -112,6 +145,24 @@ _CONSTANTS = {
     "EFLAGS": 4 * EFLAGS,
     "RF": RFLAGS.RF,
     "NOWHERE": -1,
+    **{f"STEP_{name}": value for name, value in vars(Step).items() if name.isupper()},
+    "PLAIN": PLAIN,
+    "STACKED": STACKED,
+    "OTHER": OTHER,
+    "NOT_BEGUN": NOT_BEGUN,
+    "TF": RFLAGS.TF,
+    "DF_MASK": RFLAGS.DF,
+    "DR7_CANARY": DR7_CANARY,
+    "OTHER_FLAGS": ~(CONDITION_CODES | RFLAGS.DF | RFLAGS.TF) & 0xFFFFFFFF,
+    "HF_INHIBIT_IRQ": HF_INHIBIT_IRQ,
+    "HF_CS64": HF_CS64,
+    "HFLAGS": 4 * HFLAGS,
+    "RIP": 8 * RIP,
+    "CS_BASE": 8 * CS_BASE,
+    "DF": 4 * DF,
+    "DR7": 4 * DR7,
+    "IS_INT": 4 * IS_INT,
+    "OLD_EXCEPTION": 4 * OLD_EXCEPTION,
 }
 
 
@@ -127,6 +178,7 @@ class Hooks(NamedTuple):
     store: int
     port_in: int
     port_out: int
+    step: int  # no callback: plain.py calls it
 
 
 def table_index(pc: int) -> int:
@@ -135,9 +187,10 @@ def table_index(pc: int) -> int:
 
 
 def source() -> str:
-    """native.ll with its constants filled in."""
-    text = Path(__file__).with_name("native.ll").read_text()
-    return re.sub(r"@([A-Z_]+)@", lambda match: str(int(_CONSTANTS[match[1]])), text)
+    """native.ll and plain.ll with their constants filled in."""
+    here = Path(__file__)
+    text = "".join(here.with_name(name).read_text() for name in ("native.ll", "plain.ll"))
+    return re.sub(r"@([A-Z_0-9]+)@", lambda match: str(int(_CONSTANTS[match[1]])), text)
 
 
 @cache
@@ -159,6 +212,7 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
 
 def _externals(library: ctypes.CDLL) -> dict[str, Any]:
     return {
+        "uc_emu_start": library.uc_emu_start,
         "uc_emu_stop": library.uc_emu_stop,
         "uc_reg_read": library.uc_reg_read,
         "uc_ctl": library.uc_ctl,

@@ -29,6 +29,7 @@ from .chipset import Chipset
 from .core import Core
 from .library import UC_ERR_INSN_INVALID
 from .native import Why, Word
+from .plain import PlainSteps
 from .state import (
     CR,
     CS_BASE,
@@ -82,6 +83,7 @@ class Vcpu:
         self._at_iret = self._at_mapping = False
         self.rcx = 0  # in front of the instruction that is stepped (quirks)
         self.arming = Arming(core, self.debug, core.read)
+        self.plain = PlainSteps(core)
         self.chipset = Chipset(core)
         self._watches_if = False
 
@@ -91,20 +93,14 @@ class Vcpu:
 
     # -- one round of the loop ---------------------------------------------------------------------
 
-    def step_fast(self) -> DebugExit | None:
-        """One host single-step with nothing else pending; None when it was anything but plain."""
-        core = self.core
-        w, d = core.w, self.state.d
-        core.enter(single=True)
-        if w[Word.WHY] != Why.INTR or w[Word.VECTOR] != 1 or w[Word.WATCH_HIT] or d[IS_INT]:
-            self._see_changes()
-            return None
-        if d[DR7] != DR7_CANARY:
-            self._see_changes()
-        if d[HFLAGS] & HF_INHIBIT_IRQ:
-            return None
-        if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF:
-            self._trapped()
+    def look_at_step(self) -> Exit | None:
+        """A host single-step with nothing else pending was made, and something came of it."""
+        w, d = self.core.w, self.state.d
+        self._see_changes()
+        trapped = w[Word.WHY] == Why.INTR and w[Word.VECTOR] == 1 and not d[IS_INT]
+        if not trapped or w[Word.WATCH_HIT] or d[HFLAGS] & HF_INHIBIT_IRQ:
+            return self.stopped(self.core.error)
+        self._trapped()
         return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self.arming.dr7)
 
     def round(self) -> Exit | None:
