@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kvmdbg.engines import Engine, open_engine
 from kvmdbg.errors import VmClosed
-from kvmdbg.exits import DebugExit, Exit, IntrExit, IoExit, MmioExit
+from kvmdbg.exits import DebugExit, Exit, HltExit, IntrExit, IoExit, MmioExit
 from kvmdbg.uapi import GuestDbg
 from tests.guests.bench import Bench
 from tests.guests.fuzz import ENDS
@@ -45,7 +45,7 @@ def answer(engine: Engine, exit: Exit) -> None:
         engine.complete_io(bytes(len(exit.data)))  # type: ignore[union-attr]  # one of the two
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 1 << 32), st.sampled_from(KINDS))
 def test_plain_steps_of_any_guest_go_the_way_of_all_other_steps(seed: int, kind: str) -> None:
     guest = wild_guest(random.Random(seed), kind)
@@ -63,6 +63,60 @@ def test_plain_steps_of_any_guest_go_the_way_of_all_other_steps(seed: int, kind:
     finally:
         plain.close()
         slow.close()
+
+
+# What a step may be besides plain, each behind and in front of plain ones.
+SPECIAL = {
+    "MOV SS": "mov ax, ss\n mov ss, ax\n inc rax\n inc rax",
+    "STI": "sti\n inc rax\n cli\n inc rax",
+    "INT 1": "inc rax\n int 1\n inc rax",
+    "INT 3": "inc rax\n int3\n inc rax",
+    "PUSHF": "inc rax\n pushfq\n pop rbx\n inc rax",
+    "POPF": "pushfq\n or dword ptr [rsp], 0x100\n popfq\n inc rax\n inc rax",
+    "IRET with RF": "mov rbx, rsp\n mov eax, ss\n push rax\n push rbx\n pushfq\n"
+    "or dword ptr [rsp], 0x10000\n mov eax, cs\n push rax\n lea rax, [rip + 3]\n push rax\n"
+    "iretq\n inc rax\n inc rax",
+    "a store into the next instruction": "mov byte ptr [rip + 1], 0x90\n inc eax\n inc rax",
+    "a store into itself": "lea rbx, [rip]\n mov byte ptr [rbx + 3], 0x5a\n inc rax",
+    "REP": "mov ecx, 3\n mov edi, 0x9000\n rep stosb\n inc rax",
+    "#UD": "inc rax\n ud2\n inc rax",
+    "#DE": "xor ecx, ecx\n div ecx\n inc rax",
+    "#PF": "mov rbx, 0x7fffffff0000\n mov rax, [rbx]\n inc rax",
+    "MMIO": "mov ebx, 0x10000000\n mov rax, [rbx]\n inc rax",
+    "a watched store": "mov dword ptr [0x9000], 5\n inc rax",
+    "a watched store in the shadow of MOV SS": "mov [0x9002], ss\n mov ss, [0x9002]\n inc rax",
+    "OUT": "mov al, 5\n out 0x80, al\n inc rax",
+    "MOV DR": "mov rax, dr7\n mov dr0, rax\n inc rax",
+    "RDTSC": "rdtsc\n inc rax",
+    "HLT": "inc rax\n hlt\n inc rax",
+    "SYSCALL": "inc rax\n syscall\n inc rax",
+    "flags": "xor eax, eax\n std\n dec eax\n cld\n add eax, 1\n sahf",
+}
+WATCHING = STEPPING | GuestDbg.USE_HW_BP
+
+
+def benched(text: str, control: int) -> Bench:
+    bench = Bench(f"nop\n nop\n {text}\n jmp done\nhandler: add rsi, 1\n iretq\ndone: hlt")
+    for vector in (0, 1, 3, 6, 14):
+        bench.gate(vector, "handler" if vector in (1, 3) else "done")
+    bench.sgd(control, dr0=0x9000, dr7=0xD0402)
+    return bench
+
+
+@pytest.mark.parametrize("control", [STEPPING, WATCHING, STEPPING | GuestDbg.USE_SW_BP])
+@pytest.mark.parametrize("text", SPECIAL.values(), ids=SPECIAL)
+def test_what_is_more_than_a_plain_step_goes_the_way_of_all_other_steps(
+    text: str, control: int
+) -> None:
+    with benched(text, control) as plain, benched(text, control) as slow:
+        for _ in range(24):
+            exit = slow.vcpu.run(timeout=5)
+            assert exit != IntrExit("timeout")
+            assert seen(plain.vcpu, plain.vcpu.run()) == seen(slow.vcpu, exit)
+            if isinstance(exit, (*ENDS, HltExit)):
+                return
+            answer(plain.vcpu, exit)
+            answer(slow.vcpu, exit)
 
 
 @pytest.fixture
