@@ -45,7 +45,7 @@ class Guest:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.planter = Planter(engine)
-        self.shadow = Shadow(engine.ram)
+        self.shadow = Shadow(engine.ram, getattr(engine, "get_dirty_log", None))
         self.memory = PhysicalMemory(engine, self.planter, self.shadow)
         self.symbols: dict[str, int] = {}
         self.constants: dict[str, int] = {}

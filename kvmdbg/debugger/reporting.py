@@ -67,7 +67,7 @@ class Reporter:
         return self.last
 
     def _changes(self, now: changes.Registers) -> Changes:
-        memory, more = self._guest.shadow.take(self._guest.planter.originals)
+        memory, more = self._guest.shadow.take(self._guest.planter.originals).runs()
         return Changes(
             registers=changes.registers(self._before, now),
             flags=changes.flags(self._before[0].rflags, now[0].rflags),

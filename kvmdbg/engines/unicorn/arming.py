@@ -14,6 +14,7 @@ from ... import guestdebug
 from ...guestdebug import DebugState
 from ...x86 import debugreg, paging
 from ...x86.debugreg import Access, Slot
+from ...x86.opcode import MOV_TO_CR
 from ...x86.paging import Read
 from .core import LONGEST_ACCESS, Core, Watched
 
@@ -23,7 +24,7 @@ _ENTRY = 8  # bytes of the widest paging-structure entry
 REMAPPED = 1 << 8
 """Not a B bit: an entry that keeps a watched page unmapped was written."""
 
-MOV_TO_CR, GROUP_7 = 0x0F22, 0x0F01
+GROUP_7 = 0x0F01
 MAPPING_OPCODES = frozenset((MOV_TO_CR, GROUP_7))
 """Opcodes that can change what a linear address means (0F 01 /7 is INVLPG)."""
 

@@ -23,9 +23,9 @@ from ...x86.opcode import (
     IRET,
     MOV_FROM_CR8,
     MOV_FROM_DR,
+    MOV_TO_CR,
     MOV_TO_CR8,
     MOV_TO_DR,
-    MOV_TO_SEGMENT,
     PUSHF,
     RDMSR,
     RDRAND,
@@ -41,8 +41,9 @@ from ...x86.opcode import (
 from ...x86.registers import MASK32, RFLAGS
 from ...x86.vectors import Vector
 from . import library, native
+from .dirty import DirtyLog
 from .native import Why, Word
-from .state import EFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
+from .state import EFLAGS, HFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 
 NEVER = (1 << 63) - 1
 _NO_SITE = (1 << 64) - 1
@@ -51,7 +52,6 @@ LONGEST_ACCESS = 64
 """Bytes of the widest single access."""
 _RCX = 1
 _RF = int(RFLAGS.RF)
-_SS = 2  # the register's number in ModRM
 _BETWEEN_BLOCKS = Why.LIMIT | Why.DEADLINE | Why.REQUEST
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN
 
@@ -62,6 +62,7 @@ _SUSPECT = re.compile(
 _INTERCEPTED = frozenset(
     (
         *(MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, SYSRET, *IN_OUT, *INS_OUTS),
+        MOV_TO_CR,  # the tables in use are other ones, which the dirty log must know
         *(RDTSC, RDTSCP, RDMSR, WRMSR, MOV_FROM_CR8, MOV_TO_CR8, RDRAND, RDSEED),
     )
 )
@@ -114,6 +115,7 @@ class Core:
         self._watch_hooks: list[int] = []
         self._prepare_words()
         self._install_hooks()
+        self.dirty = DirtyLog(self)
 
     def _prepare_words(self) -> None:
         w, machine = self.w, self.machine
@@ -173,6 +175,7 @@ class Core:
         # Unicorn never learns that we delivered its last exception; left alone, the second
         # identical fault would be taken for a nested one.
         d[OLD_EXCEPTION] = NO_EXCEPTION
+        d[HFLAGS] |= self.dirty.bit
         self.error = start(handle, q[RIP], 0, 0, 0)
         return self.finish(single, before, limit)
 
@@ -188,6 +191,7 @@ class Core:
             self._go_on(single)
             d[OLD_EXCEPTION] = NO_EXCEPTION
             self.error = machine.start(machine.handle, machine.q[RIP], 0, 0, 0)
+        self.dirty.end(d)
         if why & _BETWEEN_BLOCKS:
             self._leave_rep()
         if single:
@@ -252,18 +256,6 @@ class Core:
     def code(self, linear: int, size: int) -> bytes:
         """Bytes at a linear address, which wraps at 4 GiB outside 64-bit mode."""
         return self.machine.code(self.state.cut(linear), size)
-
-    def ends_with_mov_ss(self, after: int) -> bool:
-        """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
-        bits = self.state.bits()
-        for size in range(2, decode.LONGEST + 1):
-            code = self.code(after - size, size)
-            opcode = read_opcode(code, bits)
-            if opcode is None or opcode.code != MOV_TO_SEGMENT or opcode.after >> 3 & 7 != _SS:
-                continue
-            if decode.disassemble(code, after - size, bits)[0].size == size:
-                return True
-        return False
 
     def count(self, insns: int) -> None:
         """Count instructions that the host carried out; negative: take them back."""
@@ -443,6 +435,7 @@ class Core:
     def write_memory(self, address: int, data: bytes) -> None:
         """Write RAM behind the guest's back; translated code there is forgotten."""
         self.machine.ram[address : address + len(data)] = data
+        self.dirty.wrote(address, len(data))
         self.machine.forget_code(address, len(data))
 
     def close(self) -> None:

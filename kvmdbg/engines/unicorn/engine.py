@@ -134,6 +134,7 @@ class UnicornEngine(OneOwner):
 
     def set_sregs(self, sregs: Sregs) -> None:
         """KVM_SET_SREGS. IoctlError EINVAL for an EFER bit that this processor does not have."""
+        self._core.dirty.lose()
         if sregs.efer & ~_EFER_BITS:
             raise IoctlError(errno.EINVAL, "KVM_SET_SREGS", "EFER has SCE, LME, LMA and NXE only")
         with self._owned():
@@ -205,6 +206,14 @@ class UnicornEngine(OneOwner):
     def now(self) -> int:
         """Ticks of virtual time: instructions, and what HLT has slept through."""
         return self._vcpu.chipset.now
+
+    def get_dirty_log(self, since: int) -> tuple[int, frozenset[int] | None]:
+        """KVM_GET_DIRTY_LOG: a token, and the pages of RAM written, by whomever, since the last.
+
+        None instead of pages if any may have been, or if ``since`` is not the token given last.
+        """
+        with self._owned():
+            return self._core.dirty.take(since)
 
     @property
     def trail(self) -> tuple[Step, ...]:
@@ -294,14 +303,21 @@ class UnicornEngine(OneOwner):
         limit = None if limit is not None and limit > _MOST else limit
         with held_sigint() as held:
             exit_ = self._due(limit, end, held.seen)
+            long = core.dirty.begin()
             while exit_ is None:
                 now = time.monotonic_ns() + _SLICE_NS
-                core.limit(self._next_stop(limit), now if end is None else min(now, end))
+                stop = self._next_stop(limit)
+                first = stop if long is None or (stop is not None and stop < long) else long
+                core.limit(first, now if end is None else min(now, end))
                 exit_ = vcpu.round()
                 if exit_ is None:
                     exit_ = self._due(limit, end, held.seen)
                     # A block longer than what is left is gone through one by one.
-                    vcpu.one = vcpu.one or (exit_ is None and bool(core.w[Word.WHY] & Why.LIMIT))
+                    at_limit = exit_ is None and bool(core.w[Word.WHY] & Why.LIMIT)
+                    vcpu.one = vcpu.one or at_limit
+                    if at_limit and long is not None and first == long:
+                        core.dirty.give_up()
+                        long = None
             core.limit(None, None)
             return exit_
 
@@ -419,6 +435,7 @@ class UnicornEngine(OneOwner):
             raise BadInput("this snapshot was made by another engine or with other RAM")
         with self._owned():
             self._untried = True
+            self._core.dirty.lose()
             snapshots.put(self._vcpu, snapshot)
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 The hooks themselves are LLVM IR in native.ll, because they run millions of times a second, must
 not enter Python, and the assembler already brings LLVM: compiling them takes some milliseconds.
-plain.ll is compiled with them.
+dirty.ll and plain.ll are compiled with them.
 
 The clock counts a block before it runs. A hook that stops a run first sets ``Word.PAUSE`` to 0, so
 that BLOCK, which may be called once more, does not count a block that will not run. Must not know:
@@ -86,8 +86,24 @@ class Step:
     LIMIT = 3  # and Word.LIMIT, which the step has replaced if it was not plain
     ERROR = 4  # uc_err
     PC = 5  # linear address of CS:RIP behind the step
-    REGS = 6  # 18 words: struct kvm_regs
-    COUNT = 24
+    BIT = 6  # for hflags during the step
+    REGS = 7  # 18 words: struct kvm_regs
+    COUNT = 25
+
+
+LOG_ENTRIES = 64
+"""Pages that one run may write without losing the log."""
+
+
+class Log:
+    """Indexes into the block of the dirty log (dirty.ll)."""
+
+    USED = 0  # pages in the list
+    LOST = 1
+    MARKS = 2  # address of a byte for each page: it is in the list
+    PAGES = 3  # of guest RAM
+    FIRST = 4  # the list
+    COUNT = FIRST + LOG_ENTRIES
 
 
 PLAIN, STACKED, OTHER, NOT_BEGUN = range(4)
@@ -146,6 +162,8 @@ _CONSTANTS = {
     "RF": RFLAGS.RF,
     "NOWHERE": -1,
     **{f"STEP_{name}": value for name, value in vars(Step).items() if name.isupper()},
+    **{f"LOG_{name}": value for name, value in vars(Log).items() if name.isupper()},
+    "LOG_ENTRIES": LOG_ENTRIES,
     "PLAIN": PLAIN,
     "STACKED": STACKED,
     "OTHER": OTHER,
@@ -178,6 +196,7 @@ class Hooks(NamedTuple):
     store: int
     port_in: int
     port_out: int
+    dirty: int
     step: int  # no callback: plain.py calls it
 
 
@@ -186,10 +205,13 @@ def table_index(pc: int) -> int:
     return ((pc ^ pc >> 12) & (1 << TABLE_BITS) - 1) * 2
 
 
+_SOURCES = ("native.ll", "dirty.ll", "plain.ll")
+
+
 def source() -> str:
-    """native.ll and plain.ll with their constants filled in."""
+    """All that is compiled, with constants filled in."""
     here = Path(__file__)
-    text = "".join(here.with_name(name).read_text() for name in ("native.ll", "plain.ll"))
+    text = "".join(here.with_name(name).read_text() for name in _SOURCES)
     return re.sub(r"@([A-Z_0-9]+)@", lambda match: str(int(_CONSTANTS[match[1]])), text)
 
 

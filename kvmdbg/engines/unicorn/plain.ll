@@ -64,6 +64,13 @@ begin:
   %rsp = load i64, ptr %rsp.p
   %rip.p = getelementptr i8, ptr %env, i64 @RIP@
   %rip = load i64, ptr %rip.p
+  %hflags.p = getelementptr i8, ptr %env, i64 @HFLAGS@
+  %hflags.then = load i32, ptr %hflags.p
+  %bit.p = getelementptr i64, ptr %s, i64 @STEP_BIT@
+  %bit.64 = load i64, ptr %bit.p
+  %bit = trunc i64 %bit.64 to i32
+  %marked = or i32 %hflags.then, %bit
+  store i32 %marked, ptr %hflags.p
   %error = call i32 @uc_emu_start(ptr %uc, i64 %rip, i64 0, i64 0, i64 0)
   %error.64 = zext i32 %error to i64
   %error.p = getelementptr i64, ptr %s, i64 @STEP_ERROR@
@@ -86,8 +93,10 @@ begin:
   %dr7 = load i32, ptr %dr7.p
   %no.switch = icmp eq i32 %dr7, @DR7_CANARY@
   %ok.4 = and i1 %ok.3, %no.switch
-  %hflags.p = getelementptr i8, ptr %env, i64 @HFLAGS@
-  %hflags = load i32, ptr %hflags.p
+  %hflags.now = load i32, ptr %hflags.p
+  %bit.now = and i32 %hflags.now, %bit
+  %bit.stayed = icmp eq i32 %bit.now, %bit
+  %hflags = xor i32 %hflags.now, %bit
   %inhibits = and i32 %hflags, @HF_INHIBIT_IRQ@
   %no.shadow = icmp eq i32 %inhibits, 0
   %ok.5 = and i1 %ok.4, %no.shadow
@@ -98,14 +107,16 @@ begin:
   %insns = load i64, ptr %insns.p
   %one = icmp eq i64 %insns, %then
   %ok.7 = and i1 %ok.6, %one
+  %ok.8 = and i1 %ok.7, %bit.stayed
   ; What leaves RSP alone was no PUSHF; of the others Python knows the addresses.
   %rsp.now = load i64, ptr %rsp.p
   %no.push = icmp eq i64 %rsp, %rsp.now
   %moved = select i1 %no.push, i32 @PLAIN@, i32 @STACKED@
-  br i1 %ok.7, label %plain, label %other
+  br i1 %ok.8, label %plain, label %other
 other:
   ret i32 @OTHER@
 plain:
+  store i32 %hflags, ptr %hflags.p
   store i64 %limit, ptr %limit.p
   %rax = load i64, ptr %env
   %rax.p = getelementptr i64, ptr %s, i64 @STEP_REGS@

@@ -40,6 +40,11 @@ class PlainSteps:
 
     def begin(self, dr7: int) -> None:
         """Plain steps follow, under this effective DR7."""
+        dirty = self._core.dirty
+        dirty.begin()
+        self._s[Step.BIT] = dirty.bit
+        if not dirty.bit:
+            dirty.lose()
         if dr7 != self._dr7:
             self._dr7 = dr7
             self._exits.clear()

@@ -19,8 +19,8 @@ from ...exits import DebugExit, Exit, HltExit, InternalErrorExit, IrqWindowOpenE
 from ...guestdebug import DebugState, Owner, PendingException
 from ...profiles import Profile
 from ...x86 import debugreg, delivery
-from ...x86.decode import LONGEST
-from ...x86.opcode import IRET, POPF, STI, SYSRET, Opcode, read_opcode
+from ...x86.decode import LONGEST, disassemble
+from ...x86.opcode import IRET, MOV_TO_SEGMENT, POPF, STI, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
 from . import delivering, halting, intercepts, quirks, raised, transfers
@@ -54,6 +54,7 @@ _SETS_IF = frozenset((STI, POPF))  # and IRET, which has its own hook
 _LOADS_FLAGS = frozenset((POPF, IRET, SYSRET))
 _BS = debugreg.DR6_BS
 _STI_BYTE = b"\xfb"
+_SS = 2  # the register's number in ModRM
 
 
 class Vcpu:
@@ -160,6 +161,7 @@ class Vcpu:
             w[Word.WATCH_HIT] &= ~REMAPPED
         if d[DR7] != DR7_CANARY:
             d[DR7] = DR7_CANARY
+            self.core.dirty.lose()
             self.set_debug(guestdebug.task_switched(self.debug))
 
     def _enter_one(self) -> Exit | None:
@@ -258,7 +260,19 @@ class Vcpu:
         if not self.state.d[HFLAGS] & HF_INHIBIT_IRQ:
             return False
         pc = self.state.linear_pc()
-        return self.core.code(pc - 1, 1) != _STI_BYTE or self.core.ends_with_mov_ss(pc)
+        return self.core.code(pc - 1, 1) != _STI_BYTE or self._ends_with_mov_ss(pc)
+
+    def _ends_with_mov_ss(self, after: int) -> bool:
+        """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
+        bits = self.state.bits()
+        for size in range(2, LONGEST + 1):
+            code = self.core.code(after - size, size)
+            opcode = read_opcode(code, bits)
+            if opcode is None or opcode.code != MOV_TO_SEGMENT or opcode.after >> 3 & 7 != _SS:
+                continue
+            if disassemble(code, after - size, bits)[0].size == size:
+                return True
+        return False
 
     def _site(self) -> Exit | None:
         """In front of an instruction that somebody wanted to see first."""
@@ -278,6 +292,7 @@ class Vcpu:
             self._at_iret = True
         elif code in MAPPING_OPCODES:
             self._at_mapping = True
+            self.core.dirty.lose()
         elif code not in self.core.sites:
             self.core.forget_site()
         self.core.pass_site()
