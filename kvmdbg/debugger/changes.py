@@ -121,7 +121,7 @@ class Shadow:
     def _changed(self, page: int, planted: Mapping[int, int]) -> tuple[int, bytes, bytes] | None:
         """A page that the guest changed; the copy follows."""
         first, copy = page * PAGE, self._copy or bytearray()
-        old, new = copy[first : first + PAGE], self._ram[first : first + PAGE]
+        old, new = copy[first : first + PAGE], bytes(self._ram[first : first + PAGE])
         if new == old:
             return None
         content = self._page(page, planted)

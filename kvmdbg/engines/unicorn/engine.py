@@ -15,18 +15,17 @@ from collections.abc import Collection
 from ... import guestdebug
 from ...errors import BadInput, IoctlError
 from ...exits import DebugExit, Exit, FailEntryExit, IntrExit
-from ...guestdebug import PendingException
 from ...irqchip import Irqchip
 from ...profiles import REFERENCE, Profile
 from ...uapi import GuestDbg, MpState
 from ...x86.delivery import Step
 from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
-from ...x86.vectors import Vector
 from .. import Capability, Snapshot
 from ..interrupts import held_sigint
 from ..owning import OneOwner, Owned
 from . import snapshots, transfers
 from .core import Core
+from .events import read_events, write_events
 from .native import Why, Word
 from .snapshots import UnicornSnapshot
 from .state import EFLAGS, RIP, no_entry
@@ -143,6 +142,12 @@ class UnicornEngine(OneOwner):
             self._vcpu.chipset.take_sregs(sregs.cr8, sregs.apic_base)
             self._vcpu.arming.mappings_changed()
 
+    def translate(self, linear: int) -> int | None:
+        """KVM_TRANSLATE: the physical address by the guest's paging, None where there is none."""
+        self._check_open()
+        page = self._core.machine.physical_page(linear)
+        return None if page is None else page + (linear & 0xFFF)
+
     def get_debugregs(self) -> DebugRegs:
         """KVM_GET_DEBUGREGS: the guest's own, never the host's."""
         self._check_open()
@@ -156,45 +161,14 @@ class UnicornEngine(OneOwner):
     def get_vcpu_events(self) -> VcpuEvents:
         """KVM_GET_VCPU_EVENTS; a queued #BP does not show (spec 7)."""
         self._check_open()
-        vcpu = self._vcpu
-        events = VcpuEvents(
-            interrupt_injected=int(vcpu.interrupts.irq is not None),
-            interrupt_nr=vcpu.interrupts.irq or 0,
-            nmi_pending=int(vcpu.interrupts.nmi_pending),
-            nmi_masked=int(vcpu.interrupts.nmi_masked),
-        )
-        pending = vcpu.debug.pending
-        if pending is None:
-            return events
-        return events._replace(
-            exception_injected=int(not pending.soft),
-            exception_nr=pending.vector,
-            exception_has_error_code=int(pending.error_code is not None),
-            exception_pending=int(not pending.soft),
-            exception_error_code=pending.error_code or 0,
-            exception_has_payload=int(pending.payload is not None),
-            exception_payload=pending.payload or 0,
-        )
+        return read_events(self._vcpu)
 
     def set_vcpu_events(self, events: VcpuEvents) -> None:
         """KVM_SET_VCPU_EVENTS; a payload becomes the guest's DR6 bits at delivery."""
         if events.exception_nr > 31:
             raise IoctlError(errno.EINVAL, "KVM_SET_VCPU_EVENTS", "exception_nr must be 0..31")
         with self._owned():
-            vcpu = self._vcpu
-            pending = None
-            if events.exception_injected or events.exception_pending:
-                pending = PendingException(
-                    events.exception_nr,
-                    events.exception_error_code if events.exception_has_error_code else None,
-                    events.exception_payload if events.exception_has_payload else None,
-                    soft=events.exception_nr in (Vector.BP, Vector.OF),
-                )
-            vcpu.debug = guestdebug.replace_pending(vcpu.debug, pending)
-            vcpu.interrupts.irq = events.interrupt_nr if events.interrupt_injected else None
-            vcpu.interrupts.nmi_pending = bool(events.nmi_pending)
-            vcpu.interrupts.nmi_injected = bool(events.nmi_injected)
-            vcpu.interrupts.nmi_masked = bool(events.nmi_masked)
+            write_events(self._vcpu, events)
 
     @property
     def irqchip(self) -> Irqchip | None:
