@@ -146,16 +146,20 @@ class Entrance:
     @contextmanager
     def without(self, pc: int) -> Iterator[tuple[int, ...]]:
         """The breakpoints at ``pc`` out of the way; gives debugreg without them (spec 9)."""
-        planter = self.guest.planter
-        site = self._site(pc)
-        if site is not None:
-            planter.lift(site)
-        self.lifted = pc
+        site = self._lift(pc)
         try:
             yield self._debugreg_without(pc)
         finally:
             if site is not None:
-                planter.plant(site)
+                self.guest.planter.plant(site)
+
+    def _lift(self, pc: int) -> int | None:
+        """Take away the INT3 at ``pc``; where to plant it again."""
+        site = self._site(pc)
+        if site is not None:
+            self.guest.planter.lift(site)
+        self.lifted = pc
+        return site
 
     def _site(self, pc: int) -> int | None:
         """Where the INT3 that the guest would meet at ``pc`` is planted, if there is one."""
@@ -278,8 +282,13 @@ class Entrance:
         only where the engine does not report a step that accessed a device (spec 11).
         """
         start = self.pc
-        with self.without(start) as debugreg:
-            return self.complete(self.enter(self.stepping(), debugreg), start)
+        site = self._lift(start)
+        try:
+            exit = self.enter(self.stepping(), self._debugreg_without(start))
+            return self.complete(exit, start)
+        finally:
+            if site is not None:
+                self.guest.planter.plant(site)
 
     def stepping(self) -> int:
         """The control word for one step. EngineError where the host would not get its stop."""

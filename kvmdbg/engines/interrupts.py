@@ -7,7 +7,7 @@ calls the real handler afterwards. Must not know: which engine runs.
 
 from __future__ import annotations
 
-import signal
+import _signal as signal  # type: ignore[import-not-found]  # without enums, which cost steps
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -42,6 +42,7 @@ from ...x86.registers import MASK32, RFLAGS
 from ...x86.vectors import Vector
 from . import library, native
 from .dirty import DirtyLog
+from .lifting import LIFTED, Lifting
 from .native import Why, Word
 from .state import EFLAGS, HFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 
@@ -116,6 +117,7 @@ class Core:
         self._prepare_words()
         self._install_hooks()
         self.dirty = DirtyLog(self)
+        self.lifting = Lifting(self.machine, self.state)
 
     def _prepare_words(self) -> None:
         w, machine = self.w, self.machine
@@ -175,7 +177,7 @@ class Core:
         # Unicorn never learns that we delivered its last exception; left alone, the second
         # identical fault would be taken for a nested one.
         d[OLD_EXCEPTION] = NO_EXCEPTION
-        d[HFLAGS] |= self.dirty.bit
+        d[HFLAGS] |= self.dirty.bit | self.lifting.bit(single)
         self.error = start(handle, q[RIP], 0, 0, 0)
         return self.finish(single, before, limit)
 
@@ -192,6 +194,7 @@ class Core:
             d[OLD_EXCEPTION] = NO_EXCEPTION
             self.error = machine.start(machine.handle, machine.q[RIP], 0, 0, 0)
         self.dirty.end(d)
+        d[HFLAGS] &= ~LIFTED
         if why & _BETWEEN_BLOCKS:
             self._leave_rep()
         if single:
@@ -267,6 +270,7 @@ class Core:
         """EDGE_GENERATED: a block was translated and is about to run for the first time."""
         try:
             block = current.contents
+            self.lifting.translated(block.pc)
             self._tabulate(block.pc, block.size, block.icount)
             self._find_sites(block.pc, block.size)
         except BaseException as error:  # C is above us: keep it for enter()
@@ -434,9 +438,11 @@ class Core:
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write RAM behind the guest's back; translated code there is forgotten."""
+        kept = self.lifting.writes(address, data)
         self.machine.ram[address : address + len(data)] = data
         self.dirty.wrote(address, len(data))
-        self.machine.forget_code(address, len(data))
+        if not kept:
+            self.machine.forget_code(address, len(data))
 
     def close(self) -> None:
         """Free the machine."""

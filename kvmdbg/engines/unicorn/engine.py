@@ -410,6 +410,7 @@ class UnicornEngine(OneOwner):
         with self._owned():
             self._untried = True
             self._core.dirty.lose()
+            self._core.lifting.drop()
             snapshots.put(self._vcpu, snapshot)
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from .core import Core
 from .native import OTHER, STACKED, Step, Word
 
 _MOST_EXITS: Final = 4096
+_NEXT, _PREVIOUS = 1, 2
 _unpack = struct.Struct("<18Q").unpack_from
 _regs = Regs._make
 
@@ -37,12 +38,14 @@ class PlainSteps:
         self._step = partial(step, ctypes.c_void_p(self._words.buffer_info()[0]))
         self._exits: dict[int, DebugExit] = {}
         self._dr7 = -1
+        self._lifted = 0
 
     def begin(self, dr7: int) -> None:
         """Plain steps follow, under this effective DR7."""
-        dirty = self._core.dirty
+        dirty, lifted = self._core.dirty, self._core.lifting.bit(single=True)
         dirty.begin()
-        self._s[Step.BIT] = dirty.bit
+        self._s[Step.BIT] = dirty.bit | lifted
+        self._lifted = _NEXT if lifted else 0
         if not dirty.bit:
             dirty.lose()
         if dr7 != self._dr7:
@@ -51,6 +54,8 @@ class PlainSteps:
 
     def make(self) -> DebugExit | bool:
         """One step. True: it was not plain, and is to be looked at; False: nothing was done."""
+        if self._lifted:
+            self._mind_lifted()
         came = self._step()
         if came > STACKED:
             return self._finish() if came == OTHER else False
@@ -59,6 +64,15 @@ class PlainSteps:
             return True
         pc = s[Step.PC]
         return self._exits.get(pc) or self._exit(pc)
+
+    def _mind_lifted(self) -> None:
+        """One step has the INT3 out of its way; a second one finds that it did not come back."""
+        if self._lifted == _NEXT:
+            self._lifted = _PREVIOUS
+            return
+        self._lifted = 0
+        self._s[Step.BIT] = self._core.dirty.bit
+        self._core.lifting.settle()
 
     def _finish(self) -> bool:
         """Something else came of it: what Core.enter does behind the engine's start."""
