@@ -206,21 +206,13 @@ class Entrance:
             return None
         return 1 if self.owed.inject == INJECT_DB else 3
 
-    @contextmanager
-    def every_vector(self) -> Iterator[None]:
+    def every_vector(self) -> EveryVector:
         """See each exception and INT n before the guest takes it.
 
         A step should end in the handler. Left to the processor it would not: delivery clears TF,
         and the trap comes one instruction after the handler's IRET (spec 10).
         """
-        if Capability.VECTOR_STOP not in self.engine.capabilities:
-            yield
-            return
-        self.engine.watch_vectors(EVERY_VECTOR)
-        try:
-            yield
-        finally:
-            self.engine.watch_vectors(frozenset(self.table.vectors))
+        return EveryVector(self)
 
     def _inject(self) -> int:
         """The INJECT flag for this entry; DR6 is set first, as injection carries none (spec 7)."""
@@ -344,6 +336,24 @@ class Entrance:
         """Something that a single step should mention."""
         if len(self.notes) < NOTES:
             self.notes.append(what)
+
+
+class EveryVector:
+    """``with`` it, all vectors end a run where the engine can do that; afterwards the table's."""
+
+    __slots__ = ("_entrance", "_works")
+
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
+        self._works = Capability.VECTOR_STOP in entrance.engine.capabilities
+
+    def __enter__(self) -> None:
+        if self._works:
+            self._entrance.engine.watch_vectors(EVERY_VECTOR)
+
+    def __exit__(self, *_: object) -> None:
+        if self._works:
+            self._entrance.engine.watch_vectors(frozenset(self._entrance.table.vectors))
 
 
 def _mapping(sregs: Sregs) -> tuple[int, ...]:

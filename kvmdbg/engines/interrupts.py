@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # without enums, which cost steps
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -55,15 +54,12 @@ _holding: list[HeldSigint | None] = [None]
 """The one whose handler is SIGINT's now."""
 
 
-@contextmanager
-def held_sigint() -> Iterator[HeldSigint]:
+def held_sigint() -> AbstractContextManager[HeldSigint]:
     """Hold SIGINT for a run; if the caller holds it already, its holder is the one to look at.
 
     Two holders would miss a SIGINT that came between the caller's last look and ours.
     """
     holder = _holding[0]
     if holder is not None and threading.current_thread() is threading.main_thread():
-        yield holder
-        return
-    with HeldSigint() as held:
-        yield held
+        return nullcontext(holder)
+    return HeldSigint()

@@ -248,7 +248,11 @@ class Recorded(Noting):
             left = None if most is None else max(0, most - (self.clock - begin))
             patience = _SLICE if end is None else min(_SLICE, max(0.0, end - perf_counter()))
             exit = self._enter(left, patience)
-            if exit != IntrExit("timeout") or (end is not None and perf_counter() >= end):
+            if (
+                type(exit) is not IntrExit
+                or exit.cause != "timeout"
+                or (end is not None and perf_counter() >= end)
+            ):
                 return exit
 
     def _enter(self, most: int | None, timeout: float | None) -> Exit:

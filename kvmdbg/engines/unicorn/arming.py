@@ -44,8 +44,9 @@ class Arming:
 
     def arm(self, debug: DebugState) -> None:
         """Follow a new debug state; nothing is done where nothing changed."""
+        guest, hardware = debug.guest, debug.hardware
         self.dr7 = debug.effective_dr7
-        state = debug.effective_dr7, debug.effective_db, debug.guest.dr7, debug.guest.db
+        state = hardware, self.dr7, debug.host_db if hardware else guest.db, guest.dr7, guest.db
         if state == self._armed:
             return
         self._armed = state
