@@ -12,12 +12,18 @@ from benchmarks.compare import compared_steps
 from benchmarks.kvm import kernel_engine
 from benchmarks.measure import report
 from benchmarks.response import assembler, first_vm, picture, stop_button
-from benchmarks.speed import delivered_exceptions, free_run_armed, single_steps
+from benchmarks.speed import (
+    breakpoint_hits,
+    delivered_exceptions,
+    free_run_armed,
+    single_steps,
+)
 from benchmarks.travel import figures as travel
 from benchmarks.weight import import_time, tour_memory
 
 PARTS = (
-    *(free_run_armed, single_steps, delivered_exceptions, import_time, tour_memory),
+    *(free_run_armed, single_steps, breakpoint_hits, delivered_exceptions),
+    *(import_time, tour_memory),
     *(stop_button, assembler, first_vm, picture),
     *(compared_steps, kernel_engine, travel),
 )

@@ -159,9 +159,28 @@ def single_steps() -> list[Figure]:
     line, on_line = ratio(_ioctl_steps(program), _bare_steps(program))
     command, on_command = ratio(_vm_steps(program), _bare_steps(program))
     return [
-        at_least("single steps with all registers", line, 0.5, on_line),
+        at_least("single steps with all registers", line, 1.0, on_line),
         at_least("vm.step(n), each step in the timeline", command, 0.2, on_command),
     ]
+
+
+HITS = 2_000
+
+
+def breakpoint_hits() -> list[Figure]:
+    """``vm.cont()`` from hit to hit: step off the INT3, nine instructions, a Stop."""
+    vm = Vm(mode="long", ram=1 << 22)
+    vm.load(assemble(LOOP))
+    vm.bp("again")
+
+    def once() -> int:
+        for _ in range(HITS):
+            vm.cont()
+        return HITS
+
+    rates = [rate(once) for _ in range(ROUNDS)]
+    detail = f"INT3 hit and continued from, each a Stop, median of {ROUNDS} rounds"
+    return [at_least("breakpoint hits", statistics.median(rates), 4_000, detail, "per s")]
 
 
 EXCEPTIONS = 20_000
