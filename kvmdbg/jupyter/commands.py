@@ -17,7 +17,7 @@ FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FI
 MODES = ("real", "protected", "long")
 SYNTAXES = ("intel", "att")
 LEVELS = ("up", "down", "pulse")
-EXPORTS = ("c", "chrome")
+EXPORTS = ("c", "chrome", "tenet")
 
 ACCESSES = ("x", "w", "rw")
 DEBUG_FLAGS = tuple(str(flag.name).lower() for flag in GuestDbg)
@@ -329,6 +329,7 @@ _VM = (
             "        fault, or where no exit comes.\n"
             "chrome  the timeline as JSON for chrome://tracing and Perfetto: a thread for each\n"
             "        kind of exit, and the bookmarks; one microsecond there is one instruction\n"
+            "tenet   vm.trace for Tenet, a trace explorer: one line an instruction\n"
             "The guest stays as it is."
         ),
         examples=(
