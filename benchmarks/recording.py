@@ -42,8 +42,6 @@ def _default() -> list[Figure]:
 
 
 def _full() -> list[Figure]:
-    if not hasattr(Vm, "record"):
-        return [row.absent("not there yet") for row in (FULL, FULL_HOOK, FULL_BYTES)]
     with loaded(LOOP) as vm:
 
         def ours() -> float:

@@ -8,7 +8,6 @@ from functools import partial
 
 from benchmarks.guests import LOOP, WIDE, loaded
 from benchmarks.measure import Figure, Row, lap
-from kvmdbg import Vm
 
 FAR = 100_000_000
 BACK = Row("step back one after 10 million instructions, median", 5, "ms", most=True)
@@ -70,8 +69,6 @@ def _away(text: str, rows: tuple[Row, Row, Row]) -> list[Figure]:
 
 
 def _last_writer() -> Figure:
-    if not hasattr(Vm, "who"):
-        return LAST_WRITER.absent("not there yet")
     with loaded(WRITTEN_ONCE, ram=RAM) as vm:
         vm.cont(max_instructions=FAR)
         seconds = lap(lambda: vm.who(0x9100)) / 1000
