@@ -6,7 +6,8 @@ another moment, or who wants to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
@@ -315,3 +316,12 @@ class Journaling(Noting):
         if tracing != self._tracing:
             self._tracing = tracing
             self._note(TRACE, tracing)
+
+    @contextmanager
+    def observing(self, observation: Observation) -> Iterator[None]:
+        """One observation more for a while; how the guest runs is not changed by it."""
+        self._engine.observe(*self._observations, observation)
+        try:
+            yield
+        finally:
+            self._engine.observe(*self._observations)

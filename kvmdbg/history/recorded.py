@@ -85,6 +85,12 @@ class Recorded(Journaling):
             self._part(reached)
         return reached
 
+    def shorten(self, clock: int) -> None:
+        """The guest has just run too far: it was at an earlier ``clock`` that it stopped."""
+        ahead, self.ahead = self.ahead, None
+        self.go(Position(self.journal.find(clock), clock))
+        self.ahead = ahead
+
     def _keep_tracing(self, tracing: bool) -> None:
         """The observers of the present are told again, where it was traced then too."""
         self._tracing = tracing

@@ -148,6 +148,7 @@ _VM = (
         options=(
             Option("--max", "N", "stop after N instructions, as 5000 or 50M"),
             Option("--timeout", "TIME", "stop after this time, as 2s or 200ms"),
+            Option("--hits", "N", "the breakpoint that is met stops at its Nth hit from here"),
         ),
         details="The notebook's stop button (or Ctrl-C) stops the guest too; it can go on after.",
         examples=(("%vm run", ""), ("%vm run --max 1k", "at most a thousand instructions")),
