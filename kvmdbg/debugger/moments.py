@@ -79,7 +79,7 @@ class Moments(Questions):
 
         >>> from kvmdbg import Vm
         >>> with Vm() as vm:
-        ...     vm.load(b"\xb8\x05\x00\x00\x00\xf4")      # mov eax, 5; hlt
+        ...     vm.load(b"\\xb8\\x05\\x00\\x00\\x00\\xf4")      # mov eax, 5; hlt
         ...     vm.record()
         ...     _ = vm.cont()
         ...     vm.trace[0].registers

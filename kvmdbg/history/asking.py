@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Observation, Passing, Tracing, Writing
+from ..engines import Executed, Observation, Tracing, Writing
 from ..engines.interrupts import HeldSigint, held_sigint
+from ..x86.registers import MASK64
 from .checkpoints import Checkpoint
 from .journal import Entry, Journal, Position
 from .recorded import Recorded
@@ -25,6 +26,8 @@ from .trace import Write
 
 _LEAST: Final = 1_000_000
 """Instructions that are gone through at once, at least, when checkpoints lie close together."""
+_ABOVE: Final = np.uint64(16)
+"""Bits of a traced instruction's word that are above its linear address."""
 _FIRST_TRACED: Final = 1_000
 _MOST_TRACED: Final = 2_000_000
 """Instructions that are traced at once, which is some 50 MB of columns."""
@@ -300,9 +303,14 @@ class Past:
 
     def times(self, pc: int) -> NDArray[np.int64]:
         """The clocks at which the instruction at a linear address was about to run."""
-        clocks: list[int] = []
-        self._pass(self._first, self._end, Passing(pc, clocks.extend))
-        return np.unique(np.array(clocks, np.int64))
+        found: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+
+        def look(executed: Executed) -> None:
+            rows = np.flatnonzero((executed.heads << _ABOVE) == np.uint64(pc << 16 & MASK64))
+            found.append(executed.start + rows.astype(np.int64))
+
+        self._pass(self._first, self._end, Tracing(look))
+        return np.unique(np.concatenate(found))
 
 
 def _reaches(arguments: tuple[Any, ...], address: int, size: int) -> bool:

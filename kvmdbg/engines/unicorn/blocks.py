@@ -96,11 +96,6 @@ class Blocks:
             self._w[Word.LOG] = self._entries.buffer_info()[0]
         elif len(self._first) > _MOST:
             self._forget()
-        self._learnt = (
-            0,
-            0,
-            0,
-        )  # the same block may be new again at the same clock, after a restore
         self._w[Word.LOG_USED], self._w[Word.LOGGING] = 0, 1
 
     def _forget(self) -> None:
