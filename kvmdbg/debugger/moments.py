@@ -14,6 +14,7 @@ from ..errors import EngineUnavailable
 from ..history.tracelog import TraceLog
 from .commands import Commands
 from .diffing import Diff, compare
+from .questions import Questions
 from .stop import Stop
 from .travel import Travel
 from .visiting import Visit
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..history.trace import Trace
 
 
-class Moments:
+class Moments(Questions):
     """The part of ``Vm`` that goes back in time."""
 
     _commands: Commands
@@ -78,7 +79,7 @@ class Moments:
 
         >>> from kvmdbg import Vm
         >>> with Vm() as vm:
-        ...     vm.load(b"\xb8\x05\x00\x00\x00\xf4")      # mov eax, 5; hlt
+        ...     vm.load(b"\\xb8\\x05\\x00\\x00\\x00\\xf4")      # mov eax, 5; hlt
         ...     vm.record()
         ...     _ = vm.cont()
         ...     vm.trace[0].registers

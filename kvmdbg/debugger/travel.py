@@ -94,6 +94,8 @@ class Travel(Visits):
         self._news = ""
         self._tape.clear()
         self._recording = getattr(self._engine, "recording", None)
+        self.loaded = len(self._engine.journal) if isinstance(self._engine, Recorded) else 0
+        """So many entries of the journal are the guest's loading."""
 
     # Around every command that lets the guest run
 
@@ -207,6 +209,7 @@ class Travel(Visits):
         if isinstance(self._engine, Recorded):
             if self._engine.recording is not self._recording:
                 self.start_over()
+                self.loaded = 0
             return self._engine
         if Capability.INSTRUCTION_CLOCK in self._engine.capabilities:
             raise BadInput("this VM does not record: there is no way back; make one with Vm()")

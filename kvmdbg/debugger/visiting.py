@@ -19,6 +19,7 @@ from .diffing import Look, look_at
 from .suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from ..history.asking import Past
     from .travel import Later, Mark
 
 
@@ -114,6 +115,20 @@ class Visit:
         if self._held.seen:
             raise KeyboardInterrupt
         return look_at(self._recorded, self._recorded.planted_at(reached))
+
+    def past(self, loaded: int, whole: bool = False) -> Past:
+        """The recording to be asked: up to where the guest stood, or ``whole``, as far as it goes.
+
+        ``loaded`` entries of it are the guest's loading. It holds until the next look.
+        """
+        from ..history.asking import Past
+
+        self._recorded.rejoin()
+        beyond = whole and self.last > self._here.clock
+        self._turn(beyond)
+        journal = self._recorded.journal
+        end = Position(len(journal), journal.end) if beyond else self._here
+        return Past(self._recorded, end, loaded)
 
     def _find(self, where: int | str | None) -> Position:
         if isinstance(where, int):

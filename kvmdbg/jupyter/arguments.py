@@ -36,8 +36,8 @@ class Command:
     ``words`` is the least and the greatest number of words. ``takes`` says per word what completion
     may offer (the last one repeats): ``label``, ``place`` for assignments, ``number``,
     ``setting`` for ``%vm debug``, ``line`` and ``level`` for ``%vm irq``, ``engine``, ``side`` of a
-    comparison, ``export``, ``file`` (IPython's own offer), ``variable``, ``topic`` or ``nothing``.
-    ``examples`` are lines that run, each with what it does.
+    comparison, ``export``, ``file`` (IPython's own offer), ``variable``, ``topic``,
+    ``writable``, ``switch`` or ``nothing``. ``examples`` are lines that run, with what they do.
     """
 
     name: str

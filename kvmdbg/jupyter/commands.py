@@ -11,7 +11,7 @@ from ..profiles import PROFILES
 from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
-from .history_table import DIFF, TIMELINE
+from .history_table import DIFF, PAST, TIMELINE
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
@@ -247,6 +247,7 @@ _VM = (
     ),
     TIMELINE,
     DIFF,
+    *PAST,
     Command(
         "%vm save",
         "FILE",

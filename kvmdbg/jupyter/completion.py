@@ -194,6 +194,8 @@ _KINDS: dict[str, Callable[[Known, str], list[str]]] = {
     "side": lambda known, last: list(SIDES),
     "variable": lambda known, last: list(known.variables),
     "topic": lambda known, last: list(TOPICS),
+    "writable": lambda known, last: [*_labels(known, last), *Regs._fields],
+    "switch": lambda known, last: ["on", "off"],
     "number": lambda known, last: [],
     "file": lambda known, last: [],
     "nothing": lambda known, last: [],

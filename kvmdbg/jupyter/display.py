@@ -14,6 +14,7 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..debugger.answers import Times, Writer
 from ..debugger.breakpoints import Breakpoint, BreakpointTable
 from ..debugger.diffing import Diff
 from ..debugger.explain import Explanation
@@ -22,7 +23,7 @@ from ..debugger.stop import Stop
 from ..history.queries import Exits, Selection
 from ..history.timeline import Timeline
 from ..program import Program
-from ..views import difference, explanation, html, text
+from ..views import answers, difference, explanation, html, text
 from ..views.tables import Card, Column, Table, head, line
 from ..x86.registers import DebugRegs, Regs
 
@@ -129,6 +130,8 @@ def looks(session: Session) -> dict[type, Looks]:
         Timeline: Looks(text.timeline, _timeline_html, timeline_png),
         Selection: Looks(text.timeline, _timeline_html, timeline_png),
         Diff: _card(difference.difference),
+        Writer: _card(answers.writer),
+        Times: _card(answers.times),
         FirstDivergence: _card(difference.divergence),
         Program: Looks(_program_text, _program_html),
         Regs: Looks(lambda r: text.render(_regs(r)), lambda r: html.render(_regs(r))),

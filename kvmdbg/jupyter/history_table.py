@@ -56,3 +56,55 @@ DIFF = Command(
         ("%step 3\n%vm bookmark here\n%vm diff 0 here", "from the beginning to a bookmark"),
     ),
 )
+
+WHO = Command(
+    "%vm who",
+    "WHERE|REGISTER [LENGTH]",
+    "Who wrote memory, or changed a register, last before now.",
+    words=(1, 2),
+    takes=("writable", "number"),
+    details=(
+        "WHERE is a label, label+4, a number, $rsp+8; LENGTH is in bytes (1).\n"
+        "REGISTER is a general one or rflags; eax or ah mean rax.\n"
+        "The guest stays where it is. The line gives back the Writer: w.clock, w.old, w.new, ..."
+    ),
+    examples=(
+        ("%step 3\n%vm who counter 4", "the last writer of four bytes"),
+        ("%step 3\n%vm who rcx", "the instruction that changed a register last"),
+    ),
+)
+
+WHEN = Command(
+    "%vm when",
+    "RIP==WHERE | WHERE",
+    "Every time that an instruction was about to run, in the whole recording.",
+    words=(1, 8),
+    takes=("label",),
+    details=(
+        "The recorded future counts too; the guest stays where it is.\n"
+        "The line gives back the Times: t.clocks, t.first, t.before, len(t), ..."
+    ),
+    examples=(("%step 5\n%vm when loop", "every turn"), ("%vm when RIP==loop", "the same")),
+)
+
+RECORD = Command(
+    "%vm record",
+    "[on|off]",
+    "Record every instruction from now on, or no more.",
+    words=(0, 1),
+    takes=("switch",),
+    details="What each changed and wrote; the latest some ten million are kept. See %vm trace.",
+    examples=(("%vm record on\n%step 3\n%vm trace", ""), ("%vm record off", "")),
+)
+
+TRACE = Command(
+    "%vm trace",
+    "[N]",
+    "The last N recorded instructions (20): clock, changed registers, writes.",
+    words=(0, 1),
+    takes=("number",),
+    details="After %vm record on. The line gives back the Trace: t.to_pandas(), t.find_pc(), ...",
+    examples=(("%vm record on\n%step 3\n%vm trace 2", "the last two"),),
+)
+
+PAST = (WHO, WHEN, RECORD, TRACE)

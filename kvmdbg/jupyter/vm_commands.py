@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ..debugger.explain import Explanation
 from ..debugger.stop import Stop
+from ..debugger.vm import Vm
 from ..errors import BadInput
 from ..program import Program
-from . import cards, exports, help, history_commands, ioctl_commands
+from . import cards, exports, help, history_commands, ioctl_commands, past_commands
 from .arguments import Arguments, number, parse, positive, seconds, size, unknown
 from .assignments import change
 from .commands import LEVELS, VM, VM_ALIASES
@@ -166,6 +167,10 @@ def _diff(session: Session, args: Arguments) -> Shown:
     return history_commands.diff(session.require_vm(), args)
 
 
+def _past(ask: Callable[[Vm, Arguments], object]) -> Callable[[Session, Arguments], object]:
+    return lambda session, args: ask(session.require_vm(), args)
+
+
 def _stop(session: Session, args: Arguments) -> Stop | Shown:
     vm = session.require_vm()
     last = vm.last_stop
@@ -261,6 +266,10 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "open": _open,
     "timeline": _timeline,
     "diff": _diff,
+    "who": _past(past_commands.who),
+    "when": _past(past_commands.when),
+    "record": _past(past_commands.record),
+    "trace": _past(past_commands.trace),
     "stop": _stop,
     "debug": _debug,
     "exit": _exit,
