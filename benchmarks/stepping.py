@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from unicorn import x86_const
 
@@ -17,14 +18,17 @@ LINE = Row("vcpu.run() under SINGLESTEP and get_regs(), beside Unicorn's emu_sta
 LINE_QEMU = Row("vcpu.run() under SINGLESTEP and get_regs(), beside QEMU's gdbstub", 50)
 STEPS = Row("vm.step(1_000_000), every step in the timeline", 10e6, "steps/s")
 STEPS_QEMU = Row("vm.step(1_000_000), beside QEMU's gdbstub", 2000)
-HITS = Row("breakpoint hit and continue", 100_000, "hits/s")
+HITS = Row("breakpoint hit and continue, vm.cont(hits=100_000)", 100_000, "hits/s")
 HITS_QEMU = Row("breakpoint hit and continue, beside QEMU's gdbstub", 20)
+STOPS = Row(
+    "breakpoint hit and continue with a Stop for each hit: vm.cont() again and again", 0, "hits/s"
+)
 DELIVERED = Row("guest exceptions delivered", 20_000, "/s")
-ROWS = (LINE, LINE_QEMU, STEPS, STEPS_QEMU, HITS, HITS_QEMU, DELIVERED)
+ROWS = (LINE, LINE_QEMU, STEPS, STEPS_QEMU, HITS, HITS_QEMU, STOPS, DELIVERED)
 
 BY_HAND = 20_000
 AT_ONCE = 1_000_000
-OFTEN = 2_000
+HITS_AT_ONCE, OFTEN = 100_000, 2_000
 FEW_ROUNDS = 5
 PEERS_STEPS, PEERS_HITS = 1_000, 300
 
@@ -90,19 +94,24 @@ def _hits() -> list[Figure]:
     with loaded(LOOP) as vm:
         number = vm.bp("again").number
 
-        def work() -> int:
+        def at_once() -> int:
+            vm.cont(hits=HITS_AT_ONCE)
+            return vm.breakpoints[number].hits
+
+        def each() -> int:
             for _ in range(OFTEN):
                 vm.cont()
             return vm.breakpoints[number].hits
 
-        def once(clock: Clock) -> float:
+        def once(work: Callable[[], int], clock: Clock) -> float:
             vm.reset()
             return rate(work, clock)
 
-        hits = middle(lambda: once(time.process_time))
-        beside = _beside_qemu(HITS_QEMU, once, lambda peer: peer.hits(PEERS_HITS))
-    detail = f"vm.cont() {OFTEN:,} times, CPU time, median of {ROUNDS} rounds"
-    return [HITS.figure(hits, detail), beside]
+        hits = middle(lambda: once(at_once, time.process_time))
+        stops = middle(lambda: once(each, time.process_time))
+        beside = _beside_qemu(HITS_QEMU, partial(once, at_once), lambda peer: peer.hits(PEERS_HITS))
+    detail = f"CPU time, median of {ROUNDS} rounds"
+    return [HITS.figure(hits, detail), beside, STOPS.figure(stops, detail)]
 
 
 def _peers_steps(peer: gdbstub.Gdbstub) -> int:

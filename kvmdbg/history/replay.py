@@ -50,9 +50,11 @@ class Replay:
         self.setting: tuple[int, tuple[int, ...]] = (0, (0,) * 8)
         self._index = self._last = 0
         self._since = 0.0
+        self._asked = False
+        """Another thread has asked for a stop."""
 
     def go(self, target: Position) -> Position:
-        """Where the guest stands then: at ``target``, or on the way there after Ctrl-C."""
+        """Where the guest stands then: at ``target``, or on the way there after Ctrl-C or a stop."""
         start = self._checkpoints.nearest(target)
         self._last = min(target.entry, len(self._journal) - 1)
         self._engine.restore(start.snapshot)
@@ -79,7 +81,7 @@ class Replay:
             until = entry.after if index < target.entry else target.clock
             self._again(entry, until, held)
             if engine.clock != until:
-                self._expect(held.seen, entry)
+                self._expect(held.seen or self._asked, entry)
                 break
             if until < entry.after:
                 break
@@ -160,6 +162,8 @@ class Replay:
         if approach is not None:
             for goal in self._stations(until):
                 self._through(entry, partial(approach, goal, _SLICE))
+                if self._asked:
+                    return
                 self._keep()
         (limit,) = entry.arguments
         end = entry.after + _STRAY
@@ -174,6 +178,7 @@ class Replay:
         while True:
             exit = run()
             if type(exit) is not IntrExit or exit.cause != "timeout":
+                self._asked = exit == IntrExit("request")
                 return
             if self._engine.clock > entry.before:  # else this would be the moment in front of it
                 self._keep()

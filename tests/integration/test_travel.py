@@ -420,6 +420,19 @@ def test_ctrl_c_on_the_way_leaves_a_vm_that_can_go_on() -> None:
         assert vm.goto(50_000_000).clock == 50_000_000
 
 
+def test_a_stop_asked_for_on_the_way_leaves_a_vm_that_can_go_on() -> None:
+    with Vm() as vm:
+        vm.load(assemble(LONG))
+        vm.cont(max_instructions=100_000_000)
+        vm.vcpu.checkpoints._kept[1:] = []  # type: ignore[attr-defined]
+        timer = threading.Timer(0.1, vm.request_stop)
+        timer.start()
+        stop = vm.goto(99_999_999)
+        timer.join()
+        assert 0 < stop.clock < 99_999_999
+        assert vm.goto(100_000_000).clock == 100_000_000
+
+
 def test_a_run_that_was_ended_from_outside_is_found_again(vm: Vm) -> None:
     vm.load(assemble(LONG))
     stop = vm.cont(timeout=0.02)
