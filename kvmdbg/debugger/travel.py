@@ -271,7 +271,7 @@ class Travel(Visits):
             return Mark(Position(index, clock), bisect(column, clock))
         following = journal.next_run(index + entry.enters)
         for mark in self._marks:
-            if index < mark.position.entry <= following:
+            if mark.position.clock == clock and index < mark.position.entry <= following:
                 return mark
         rows = bisect_left(column, clock)
         rows += entry.enters and rows < len(column) and column[rows] == clock
