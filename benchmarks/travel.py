@@ -93,6 +93,19 @@ def journeys() -> list[Figure]:
     ]
 
 
+def questions() -> list[Figure]:
+    """Who wrote it, 100 million instructions ago."""
+    with Vm() as vm:
+        source = LOOP.format(200_000_000 // 9).replace("start:", "start: mov [0x9010], rsp\n", 1)
+        vm.load(assemble(source))
+        vm.cont(max_instructions=100_000_000)
+        began = time.perf_counter()
+        found = vm.who(0x9010, 8)
+        took = time.perf_counter() - began
+        assert found.clock == 0
+    return [at_most("the writer 100 million instructions back", took, 2, found.line, "s")]
+
+
 def figures() -> list[Figure]:
     """All of this file's."""
-    return [*recording(), *journeys()]
+    return [*recording(), *journeys(), *questions()]
