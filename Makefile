@@ -63,6 +63,7 @@ system:
 	@bash tests/setup-system.sh
 
 bench: $(RUNTIME) | $(STATE) ## how fast it is, beside its peers
+	@bash benchmarks/setup-peers.sh
 	$(BIN)/python -m benchmarks
 
 clean: ## remove all that make made

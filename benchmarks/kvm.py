@@ -7,15 +7,19 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measure import Figure, at_least, at_most, ratio
+from benchmarks.measure import Figure, Rate, Row, lap, match
 from kvmdbg.engines import open_engine
 from kvmdbg.errors import EngineUnavailable
 from kvmdbg.machine.layout import default_guest
 from kvmdbg.uapi import GuestDbg
+
+STEPPED = Row("kvm: single steps with all registers, beside C", 0.65)
+OPENING = Row("kvm: a VM is opened", 10, "ms", most=True)
+STOPPING = Row("kvm: request_stop to stopped, worst", 20, "ms", most=True)
+ROWS = (STEPPED, OPENING, STOPPING)
 
 RAM = 1 << 21
 STEPS = 20_000
@@ -44,7 +48,7 @@ def _engine():  # type: ignore[no-untyped-def]  # the type is in the package's o
     return engine
 
 
-def _ours() -> Callable[[], float]:
+def _ours() -> Rate:
     engine = _engine()
     engine.set_guest_debug(GuestDbg.ENABLE | GuestDbg.SINGLESTEP)
 
@@ -59,7 +63,7 @@ def _ours() -> Callable[[], float]:
     return once
 
 
-def _in_c(folder: str) -> Callable[[], float]:
+def _in_c(folder: str) -> Rate:
     program = str(Path(folder) / "kvm_steps")
     source = Path(__file__).with_name("kvm_steps.c")
     subprocess.run(["gcc", "-O2", "-o", program, source], check=True)
@@ -71,26 +75,20 @@ def _in_c(folder: str) -> Callable[[], float]:
     return once
 
 
-def kernel_engine() -> list[Figure]:
+def figures() -> list[Figure]:
     """Steps, opening and stopping on /dev/kvm."""
     problem = _usable()
     if problem:
-        print(f"left out: {problem}")
-        return []
+        return [row.absent(problem) for row in ROWS]
     with TemporaryDirectory() as folder:
-        value, detail = ratio(_ours(), _in_c(folder))
-    steps = at_least("kvm: single steps with all registers, beside C", value, 0.65, detail)
-    return [steps, _opening(), _stopping()]
+        taken = match(_ours(), _in_c(folder))
+    return [STEPPED.figure(taken.ratio, taken.detail), _opening(), _stopping()]
 
 
 def _opening() -> Figure:
-    times = []
-    for _ in range(OPENED):
-        began = time.perf_counter()
-        open_engine("kvm", 16 * 2**20).close()
-        times.append(1000 * (time.perf_counter() - began))
+    times = [lap(lambda: open_engine("kvm", 16 * 2**20).close()) for _ in range(OPENED)]
     detail = f"open and close, 16 MiB of RAM, median of {OPENED}"
-    return at_most("kvm: a VM is opened", statistics.median(times), 10, detail, "ms")
+    return OPENING.figure(statistics.median(times), detail)
 
 
 def _stopping() -> Figure:
@@ -108,4 +106,4 @@ def _stopping() -> Figure:
         times.append(1000 * (time.perf_counter() - pressed[0]))
     engine.close()
     detail = f"worst of {STOPS}, median {statistics.median(times):.1f} ms"
-    return at_most("kvm: request_stop to stopped", max(times), 20, detail, "ms")
+    return STOPPING.figure(max(times), detail)

@@ -1,49 +1,85 @@
-"""How a figure is taken: interleaved rounds, medians, ratios; and how it is written down.
+"""How a figure is taken: rows with targets, interleaved rounds, medians, ratios.
 
 Absolute speeds move with the machine and its load; a ratio of two things measured alternately in
-one process does not. Must not know: what is measured.
+one process does not. Must not know: what is measured, or how it is shown.
 """
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 ROUNDS = 7
+
+Rate = Callable[[], float]
+"""Does the work once; units per second."""
+
+Clock = Callable[[], float]
+"""Seconds since some moment."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One row: ``ok`` tells whether ``value`` meets ``target`` in the direction of ``better``."""
+    """One row as taken; ``value`` and ``ok`` are None where it could not be (``detail``: why)."""
 
     name: str
-    value: float
+    value: float | None
     unit: str
     target: float
-    ok: bool
-    detail: str = ""
+    ok: bool | None
+    detail: str
 
 
-def at_least(name: str, value: float, target: float, detail: str, unit: str = "ratio") -> Figure:
-    """A figure that must not fall below its target."""
-    return Figure(name, round(value, 4), unit, target, value >= target, detail)
+@dataclass(frozen=True)
+class Row:
+    """What is to be measured. A ``target`` of 0 with ``most`` False asks for nothing: a report."""
+
+    name: str
+    target: float
+    unit: str = "ratio"
+    most: bool = False
+
+    def figure(self, value: float, detail: str) -> Figure:
+        """The row with its value; a target is met where it is reached exactly."""
+        ok = value <= self.target if self.most else value >= self.target
+        return Figure(self.name, round(value, 4), self.unit, self.target, ok, detail)
+
+    def absent(self, why: str) -> Figure:
+        """The row where this machine lacks what it needs."""
+        return Figure(self.name, None, self.unit, self.target, None, why)
+
+    @property
+    def asks(self) -> str:
+        """The target in words: ``at least 0.95``, ``at most 5 ms``, ``a report``."""
+        if not self.most and not self.target:
+            return "a report"
+        unit = "" if self.unit == "ratio" else f" {self.unit}"
+        return f"{'at most' if self.most else 'at least'} {self.target:,.10g}{unit}"
 
 
-def at_most(name: str, value: float, target: float, detail: str, unit: str) -> Figure:
-    """A figure that must not exceed its target."""
-    return Figure(name, round(value, 4), unit, target, value <= target, detail)
+@dataclass(frozen=True)
+class Match:
+    """Two rates taken in turns; ``ratio`` is the median of the rounds' own ratios."""
+
+    ratio: float
+    ours: float
+    peers: float
+    rounds: int
+
+    @property
+    def detail(self) -> str:
+        """Both rates, in words."""
+        return (
+            f"{self.ours:,.0f}/s against {self.peers:,.0f}/s, median of {self.rounds} "
+            "interleaved rounds"
+        )
 
 
-def ratio(
-    ours: Callable[[], float], peer: Callable[[], float], rounds: int = ROUNDS
-) -> tuple[float, str]:
-    """Median of ours/peer over interleaved rounds; both return a rate (more is better)."""
-    ours(), peer()  # warm up: translations, caches
+def match(ours: Rate, peer: Rate, rounds: int = ROUNDS) -> Match:
+    """Ours against a peer's, in interleaved rounds, after one round that does not count."""
+    ours(), peer()  # translations, caches
     pairs = []
     for turn in range(rounds):
         if turn % 2:
@@ -51,28 +87,33 @@ def ratio(
         else:
             other, mine = peer(), ours()
         pairs.append((mine, other))
-    median = statistics.median(mine / other for mine, other in pairs)
-    mine = statistics.median(pair[0] for pair in pairs)
-    other = statistics.median(pair[1] for pair in pairs)
-    return median, f"{mine:,.0f}/s against {other:,.0f}/s, median of {rounds} interleaved rounds"
-
-
-def rate(work: Callable[[], int]) -> float:
-    """Units per second of CPU time of one call; ``work`` returns how many units it did."""
-    began = time.process_time()
-    units = work()
-    return units / max(time.process_time() - began, 1e-9)
-
-
-def report(figures: list[Figure], path: Path) -> None:
-    """Print the table and write it as JSON: a list of {name, value, unit, target, ok, detail}."""
-    print(
-        f"kvmdbg benchmarks on {platform.processor() or platform.machine()}, Python "
-        f"{platform.python_version()}"
+    return Match(
+        statistics.median(mine / other for mine, other in pairs),
+        statistics.median(mine for mine, _ in pairs),
+        statistics.median(other for _, other in pairs),
+        rounds,
     )
-    for figure in figures:
-        mark = "ok  " if figure.ok else "MISS"
-        print(f"{mark} {figure.name}: {figure.value:g} {figure.unit} (target {figure.target:g})")
-        print(f"     {figure.detail}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
+
+
+def rate(work: Callable[[], int], clock: Clock = time.process_time) -> float:
+    """Units per second of one call; ``work`` returns how many units it did.
+
+    CPU time is the fairer clock for what happens in this process; beside another process only real
+    time (``time.perf_counter``) counts both alike.
+    """
+    began = clock()
+    units = work()
+    return units / max(clock() - began, 1e-9)
+
+
+def middle(take: Rate, rounds: int = ROUNDS) -> float:
+    """The median of some rounds, after one that does not count."""
+    take()
+    return statistics.median(take() for _ in range(rounds))
+
+
+def lap(work: Callable[[], object]) -> float:
+    """Milliseconds of real time that one call takes."""
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)

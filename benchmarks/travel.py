@@ -1,111 +1,75 @@
-"""Travel: what recording costs, and how soon an earlier moment is there."""
+"""Travel: how soon an earlier moment is there, and who wrote to an address."""
 
 from __future__ import annotations
 
 import random
 import statistics
-import time
+from functools import partial
 
-from benchmarks.measure import Figure, at_least, at_most, rate, ratio
-from kvmdbg import Program, Vm, assemble
+from benchmarks.guests import LOOP, WIDE, loaded
+from benchmarks.measure import Figure, Row, lap
 
-STEPS = 5_000
-TRIPS = 15
+FAR = 100_000_000
+BACK = Row("step back one after 10 million instructions, median", 5, "ms", most=True)
+LAST_WRITER = Row("last writer of an address, 100 million instructions back", 2, "s", most=True)
+ROWS_AWAY = {
+    text: (
+        Row(f"goto a random moment of 100 million instructions, {guest}: median", 50, "ms", True),
+        Row(f"goto a random moment of 100 million instructions, {guest}: p95", 150, "ms", True),
+        Row(f"memory of its checkpoints, {guest}", 256, "MiB", True),
+    )
+    for text, guest in ((LOOP, "9-instruction loop"), (WIDE, "loop that writes 8 MiB"))
+}
+ROWS = (BACK, *(row for rows in ROWS_AWAY.values() for row in rows), LAST_WRITER)
 
-LOOP = """
-start:  mov rcx, {}
-again:  mov rax, [0x9000]
-        add rax, rcx
-        mov [0x9008], rax
-        lea rbx, [rax + 8]
-        xor rdx, rbx
-        add rsi, 1
-        add rdi, rsi
-        dec rcx
-        jnz again
-done:   hlt
-"""
+TRIPS_BACK = 21
+TRIPS_AWAY = 40
+PATIENCE = 30_000  # milliseconds for all trips of one guest
+RAM = 16 * 2**20
 
-
-def _loop(instructions: int) -> Program:
-    return assemble(LOOP.format(instructions // 9))
-
-
-def _run(vm: Vm) -> int:
-    vm.reset()
-    return vm.cont().clock
-
-
-def _step(vm: Vm) -> int:
-    return vm.step(STEPS).executed
-
-
-def recording() -> list[Figure]:
-    """A recorded guest against the same one unrecorded."""
-    program = _loop(20_000_000)
-    with Vm() as recorded, Vm(record=False) as plain:
-        for vm in (recorded, plain):
-            vm.load(program)
-        free = ratio(lambda: rate(lambda: _run(recorded)), lambda: rate(lambda: _run(plain)))
-        steps = ratio(
-            lambda: rate(lambda: _step(recorded)), lambda: rate(lambda: _step(plain)), rounds=21
-        )
-    return [
-        at_least("free run while recorded", free[0], 0.95, free[1]),
-        at_least("single steps while recorded", steps[0], 0.9, steps[1]),
-    ]
-
-
-def _timed(vm: Vm, where: int) -> float:
-    began = time.perf_counter()
-    vm.goto(where)
-    return 1000 * (time.perf_counter() - began)
-
-
-def _trips(instructions: int, places: list[int]) -> list[float]:
-    with Vm() as vm:
-        vm.load(_loop(2 * instructions))
-        vm.cont(max_instructions=instructions)
-        return [_timed(vm, place) for place in places]
-
-
-def journeys() -> list[Figure]:
-    """One instruction back, again and again; and any moment of a long run."""
-    back = _trips(10_000_000, [10_000_000 - n for n in range(1, TRIPS + 1)])
-    dice = random.Random(1)
-    away = _trips(100_000_000, [dice.randrange(100_000_000) for _ in range(TRIPS)])
-    detail = "first {:.0f} ms, worst {:.0f} ms of {}"
-    return [
-        at_most(
-            "step back after 10 million instructions",
-            statistics.median(back),
-            100,
-            detail.format(back[0], max(back), TRIPS),
-            "ms",
-        ),
-        at_most(
-            "a random moment of 100 million instructions",
-            statistics.median(away),
-            500,
-            detail.format(away[0], max(away), TRIPS),
-            "ms",
-        ),
-    ]
-
-
-def questions() -> list[Figure]:
-    """Who wrote it, 100 million instructions ago."""
-    with Vm() as vm:
-        source = LOOP.format(200_000_000 // 9).replace("start:", "start: mov [0x9010], rsp\n", 1)
-        vm.load(assemble(source))
-        vm.cont(max_instructions=100_000_000)
-        began = time.perf_counter()
-        found = vm.who(0x9010, 8)
-        took = time.perf_counter() - began
-        assert found.clock == 0
-    return [at_most("the writer 100 million instructions back", took, 2, found.line, "s")]
+# The first instruction's store is the one that is looked for; the loop writes elsewhere.
+WRITTEN_ONCE = "start:  mov qword ptr [0x9100], 1\n" + LOOP.replace("start:", "")
 
 
 def figures() -> list[Figure]:
     """All of this file's."""
-    return [*recording(), *journeys(), *questions()]
+    away = [figure for text, rows in ROWS_AWAY.items() for figure in _away(text, rows)]
+    return [_back(), *away, _last_writer()]
+
+
+def _back() -> Figure:
+    """Run on a little, one back, again and again: each time from another moment."""
+    with loaded(LOOP, ram=RAM) as vm:
+        vm.cont(max_instructions=10_000_000)
+        times = []
+        for _ in range(TRIPS_BACK):
+            times.append(lap(vm.step_back))
+            vm.cont(max_instructions=10_007)
+    detail = f"first {times[0]:.1f} ms, worst {max(times):.1f} ms of {TRIPS_BACK}"
+    return BACK.figure(statistics.median(times), detail)
+
+
+def _away(text: str, rows: tuple[Row, Row, Row]) -> list[Figure]:
+    dice = random.Random(1)
+    with loaded(text, ram=RAM) as vm:
+        vm.cont(max_instructions=FAR)
+        times: list[float] = []
+        while len(times) < 2 or (len(times) < TRIPS_AWAY and sum(times) < PATIENCE):
+            times.append(lap(partial(vm.goto, dice.randrange(FAR))))
+        held = vm.checkpoint_bytes / 2**20
+    p95 = statistics.quantiles(times, n=20, method="inclusive")[-1]
+    detail = f"first {times[0]:.0f} ms, worst {max(times):.0f} ms of {len(times)}"
+    values = zip(
+        rows,
+        (statistics.median(times), p95, held),
+        (detail, detail, "vm.checkpoint_bytes"),
+        strict=True,
+    )
+    return [row.figure(value, words) for row, value, words in values]
+
+
+def _last_writer() -> Figure:
+    with loaded(WRITTEN_ONCE, ram=RAM) as vm:
+        vm.cont(max_instructions=FAR)
+        seconds = lap(lambda: vm.who(0x9100)) / 1000
+    return LAST_WRITER.figure(seconds, "the address was written by the first instruction")

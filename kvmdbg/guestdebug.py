@@ -121,8 +121,9 @@ def set_guest_debug(
     kept = control if enabled else 0
     hardware = bool(kept & _USE_HW_BP)
     a, b, c, d = debugreg8[:4]
-    return replace(
-        state,
+    return DebugState(  # replace() costs as much as a step
+        profile=state.profile,
+        guest=state.guest,
         control=kept,
         pending=pending,
         host_db=(a & MASK64, b & MASK64, c & MASK64, d & MASK64) if hardware else state.host_db,

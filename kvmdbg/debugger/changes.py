@@ -5,13 +5,14 @@ Memory is compared once per stop, never per step. Must not know: why the guest s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from ..x86.registers import RFLAGS, Regs, Sregs
 from .stop import MemoryChange
 
 Registers = tuple[Regs, Sregs]
+DirtyLog = Callable[[int], tuple[int, frozenset[int] | None]]
 
 PAGE: Final = 4096
 SEARCHED: Final = 64 * 2**20
@@ -52,22 +53,50 @@ def _field(value: int, mask: int) -> int:
     return (value & mask) // (mask & -mask)
 
 
+class Pages(NamedTuple):
+    """Pages that changed, as they were and as they are: (physical address, old, new)."""
+
+    changed: tuple[tuple[int, bytes, bytes], ...] = ()
+
+    def runs(self) -> tuple[tuple[MemoryChange, ...], int]:
+        """What changed in them, at most RUNS runs, and how many more there are."""
+        runs: list[MemoryChange] = []
+        more = 0
+        for page in self.changed:
+            if len(runs) < RUNS:
+                runs += stretches(*page)
+            else:
+                more += _count(*page[1:])
+        return tuple(runs[:RUNS]), max(0, len(runs) - RUNS) + more
+
+
 class Shadow:
     """RAM as it was at the previous stop, without planted bytes.
 
-    Costs as much host memory as the RAM it shadows, from the first run on.
+    Costs as much host memory as the RAM it shadows, from the first run on. ``dirty_log`` is an
+    engine's ``get_dirty_log``, if it has one: then only those pages are compared.
     """
 
-    def __init__(self, ram: memoryview) -> None:
+    def __init__(self, ram: memoryview, dirty_log: DirtyLog | None = None) -> None:
         self.searched = min(len(ram), SEARCHED)
         self._ram = ram[: self.searched]
         self._copy: bytearray | None = None
+        self._dirty_log = dirty_log
+        self._token = -1
 
     def begin(self, planted: Mapping[int, int]) -> None:
         """Take the copy, if there is none yet; ``planted`` maps addresses to the guest's bytes."""
         if self._copy is None:
+            self._dirty()
             self._copy = bytearray(self._ram)
             self._unplant(self._copy, 0, planted)
+
+    def _dirty(self) -> frozenset[int] | None:
+        """Pages written since the last call; None: any may have been."""
+        if self._dirty_log is None:
+            return None
+        self._token, pages = self._dirty_log(self._token)
+        return pages
 
     def forget(self) -> None:
         """Drop the copy: memory was replaced as a whole, that is no change by the guest."""
@@ -79,27 +108,31 @@ class Shadow:
             room = self.searched - address
             self._copy[address : address + min(len(data), room)] = data[:room]
 
-    def take(self, planted: Mapping[int, int]) -> tuple[tuple[MemoryChange, ...], int]:
-        """What changed since the last call, at most RUNS runs, and how many more there are."""
+    def take(self, planted: Mapping[int, int]) -> Pages:
+        """What changed since the last call."""
         if self._copy is None:
-            return (), 0
+            return Pages()
+        dirty = self._dirty()
+        pages = self._differing() if dirty is None else sorted(dirty)
+        changed = [self._changed(page, planted) for page in pages if page * PAGE < self.searched]
+        return Pages(tuple(page for page in changed if page is not None))
+
+    def _differing(self) -> list[int]:
+        """All pages that differ from the copy."""
         import numpy as np
 
-        now, old = np.frombuffer(self._ram, np.uint64), np.frombuffer(self._copy, np.uint64)
-        pages = np.flatnonzero((now != old).reshape(-1, PAGE // 8).any(axis=1))
-        changed = {int(page): self._page(int(page), planted) for page in pages}
-        runs = [
-            run
-            for page, new in changed.items()
-            for run in stretches(page * PAGE, self._before(page), new)
-        ]
-        del now, old
-        for page, new in changed.items():
-            self._copy[page * PAGE : (page + 1) * PAGE] = new
-        return tuple(runs[:RUNS]), max(0, len(runs) - RUNS)
+        now, old = np.frombuffer(self._ram, np.uint64), np.frombuffer(self._copy or b"", np.uint64)
+        return [int(n) for n in np.flatnonzero((now != old).reshape(-1, PAGE // 8).any(axis=1))]
 
-    def _before(self, page: int) -> bytes:
-        return bytes(self._copy[page * PAGE : (page + 1) * PAGE]) if self._copy else b""
+    def _changed(self, page: int, planted: Mapping[int, int]) -> tuple[int, bytes, bytes] | None:
+        """A page that the guest changed; the copy follows."""
+        first, copy = page * PAGE, self._copy or bytearray()
+        old, new = copy[first : first + PAGE], bytes(self._ram[first : first + PAGE])
+        if new == old:
+            return None
+        content = self._page(page, planted)
+        copy[first : first + PAGE] = content
+        return (first, bytes(old), content) if content != old else None
 
     def _page(self, page: int, planted: Mapping[int, int]) -> bytes:
         content = bytearray(self._ram[page * PAGE : (page + 1) * PAGE])
@@ -123,3 +156,11 @@ def stretches(address: int, old: bytes, new: bytes) -> list[MemoryChange]:
         for run in np.split(places, gaps)
         if run.size
     ]
+
+
+def _count(old: bytes, new: bytes) -> int:
+    """How many stretches there are."""
+    import numpy as np
+
+    differs = np.frombuffer(old, np.uint8) != np.frombuffer(new, np.uint8)
+    return int(differs[0]) + int(np.count_nonzero(differs[1:] & ~differs[:-1]))

@@ -39,10 +39,12 @@ class Commands:
         self._reporter = reporter
         self._running_in: int | None = None
 
-    def cont(self, max_instructions: int | None, timeout: float | None) -> Stop:
+    def cont(self, max_instructions: int | None, timeout: float | None, hits: int) -> Stop:
         """See ``Vm.cont``."""
+        if not isinstance(hits, int) or hits < 1:
+            raise BadInput(f"hits must be a whole number from 1, not {hits!r}")
         limits = Limits(self._engine, max_instructions, timeout)
-        return self.carry_out(lambda: self._runner.cont(limits))
+        return self.carry_out(lambda: self._runner.cont(limits, hits=hits))
 
     def step(self, count: int, how: str, where: int | str | None) -> Stop:
         """See ``Vm.step``."""

@@ -146,16 +146,20 @@ class Entrance:
     @contextmanager
     def without(self, pc: int) -> Iterator[tuple[int, ...]]:
         """The breakpoints at ``pc`` out of the way; gives debugreg without them (spec 9)."""
-        planter = self.guest.planter
-        site = self._site(pc)
-        if site is not None:
-            planter.lift(site)
-        self.lifted = pc
+        site = self._lift(pc)
         try:
             yield self._debugreg_without(pc)
         finally:
             if site is not None:
-                planter.plant(site)
+                self.guest.planter.plant(site)
+
+    def _lift(self, pc: int) -> int | None:
+        """Take away the INT3 at ``pc``; where to plant it again."""
+        site = self._site(pc)
+        if site is not None:
+            self.guest.planter.lift(site)
+        self.lifted = pc
+        return site
 
     def _site(self, pc: int) -> int | None:
         """Where the INT3 that the guest would meet at ``pc`` is planted, if there is one."""
@@ -202,21 +206,13 @@ class Entrance:
             return None
         return 1 if self.owed.inject == INJECT_DB else 3
 
-    @contextmanager
-    def every_vector(self) -> Iterator[None]:
+    def every_vector(self) -> EveryVector:
         """See each exception and INT n before the guest takes it.
 
         A step should end in the handler. Left to the processor it would not: delivery clears TF,
         and the trap comes one instruction after the handler's IRET (spec 10).
         """
-        if Capability.VECTOR_STOP not in self.engine.capabilities:
-            yield
-            return
-        self.engine.watch_vectors(EVERY_VECTOR)
-        try:
-            yield
-        finally:
-            self.engine.watch_vectors(frozenset(self.table.vectors))
+        return EveryVector(self)
 
     def _inject(self) -> int:
         """The INJECT flag for this entry; DR6 is set first, as injection carries none (spec 7)."""
@@ -278,8 +274,13 @@ class Entrance:
         only where the engine does not report a step that accessed a device (spec 11).
         """
         start = self.pc
-        with self.without(start) as debugreg:
-            return self.complete(self.enter(self.stepping(), debugreg), start)
+        site = self._lift(start)
+        try:
+            exit = self.enter(self.stepping(), self._debugreg_without(start))
+            return self.complete(exit, start)
+        finally:
+            if site is not None:
+                self.guest.planter.plant(site)
 
     def stepping(self) -> int:
         """The control word for one step. EngineError where the host would not get its stop."""
@@ -335,6 +336,24 @@ class Entrance:
         """Something that a single step should mention."""
         if len(self.notes) < NOTES:
             self.notes.append(what)
+
+
+class EveryVector:
+    """``with`` it, all vectors end a run where the engine can do that; afterwards the table's."""
+
+    __slots__ = ("_entrance", "_works")
+
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
+        self._works = Capability.VECTOR_STOP in entrance.engine.capabilities
+
+    def __enter__(self) -> None:
+        if self._works:
+            self._entrance.engine.watch_vectors(EVERY_VECTOR)
+
+    def __exit__(self, *_: object) -> None:
+        if self._works:
+            self._entrance.engine.watch_vectors(frozenset(self._entrance.table.vectors))
 
 
 def _mapping(sregs: Sregs) -> tuple[int, ...]:

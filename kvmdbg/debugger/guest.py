@@ -45,10 +45,14 @@ class Guest:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.planter = Planter(engine)
-        self.shadow = Shadow(engine.ram)
+        self.shadow = Shadow(engine.ram, getattr(engine, "get_dirty_log", None))
+        self._engine_walks = getattr(engine, "translate", None)
+        self._ram_size = len(engine.ram)
         self.memory = PhysicalMemory(engine, self.planter, self.shadow)
         self.symbols: dict[str, int] = {}
         self.constants: dict[str, int] = {}
+        self._labelled: dict[str, int] = {}
+        self._labels: dict[int, str] = {}
 
     def pc(self) -> int:
         """Linear address of CS:RIP."""
@@ -111,6 +115,10 @@ class Guest:
 
     def code(self, linear: int, size: int) -> bytes:
         """Up to ``size`` bytes: as far as memory is there."""
+        if self._engine_walks is not None and linear % PAGE + size <= PAGE:
+            address = self._engine_walks(linear)
+            inside = address is not None and address + size <= self._ram_size
+            return self.memory.read(address, size) if inside else b""
         found = b""
         try:
             for address, part in self._pieces(linear, size):
@@ -146,6 +154,14 @@ class Guest:
 
     def label(self, address: int) -> str:
         """``loop+4``: the nearest label at or below, at most 4 KiB away; else the number."""
+        if self._labelled != self.symbols:
+            self._labelled, self._labels = dict(self.symbols), {}
+        label = self._labels.get(address)
+        if label is None:
+            label = self._labels[address] = self._label(address)
+        return label
+
+    def _label(self, address: int) -> str:
         best, name = -1, ""
         for label, value in self.symbols.items():
             if best < value <= address:

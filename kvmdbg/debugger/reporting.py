@@ -5,7 +5,12 @@ Must not know: how the guest was run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from ..machine.ports import TextConsole
+from ..x86.decode import LONGEST, Instruction, decode_one
+from ..x86.registers import Sregs, linear_pc
 from . import changes
 from .causes import plural
 from .entering import Entrance
@@ -43,41 +48,53 @@ class Reporter:
     def report(self, outcome: Outcome) -> Stop:
         """Make the Stop, and remember it as the last one."""
         self._index += 1
-        regs, sregs = self._registers()
-        pc, clock = self._guest.pc(), self._engine.clock
-        self.last = Stop(
-            index=self._index,
-            exit=outcome.exit,
-            kind=outcome.kind,
-            cause="; ".join(outcome.reasons),
-            hits=outcome.hits,
-            pc=pc,
-            location=self._guest.label(pc),
-            instruction=self._guest.instruction(pc),
-            mode=sregs.mode,
-            regs=regs,
-            sregs=sregs,
-            debugregs=self._engine.get_debugregs(),
-            debug=self._entrance.setting,
-            clock=clock,
-            executed=clock - self._clock if clock >= 0 else -1,
-            changes=self._changes((regs, sregs)),
-            console=self._console.take(),
-        )
+        regs, sregs = now = self._registers()
+        pc, clock = linear_pc(regs.rip, sregs), self._engine.clock
+        known = {
+            "index": self._index,
+            "exit": outcome.exit,
+            "kind": outcome.kind,
+            "cause": "; ".join(outcome.reasons),
+            "hits": outcome.hits,
+            "pc": pc,
+            "location": self._guest.label(pc),
+            "regs": regs,
+            "sregs": sregs,
+            "debugregs": self._engine.get_debugregs(),
+            "debug": self._entrance.setting,
+            "clock": clock,
+            "executed": clock - self._clock if clock >= 0 else -1,
+            "console": self._console.take(),
+        }
+        shadow = self._guest.shadow
+        pages = shadow.take(self._guest.planter.originals)
+        later: dict[str, Callable[[], object]] = {
+            "mode": lambda: sregs.mode,
+            "instruction": partial(_first, self._guest.code(pc, LONGEST), pc, sregs),
+            "changes": partial(_changes, self._before, now, pages, shadow.searched),
+        }
+        self.last = Stop.of(known, later)
         return self.last
-
-    def _changes(self, now: changes.Registers) -> Changes:
-        memory, more = self._guest.shadow.take(self._guest.planter.originals)
-        return Changes(
-            registers=changes.registers(self._before, now),
-            flags=changes.flags(self._before[0].rflags, now[0].rflags),
-            memory=memory,
-            more=more,
-            searched=self._guest.shadow.searched,
-        )
 
     def interruption(self, stop: Stop) -> str:
         """What Ctrl-C tells the user."""
         place = self._guest.place(stop.pc)
         ran = plural(stop.executed, "instruction") if stop.executed >= 0 else "a while"
         return f"guest stopped at {place} after {ran}; the VM is intact: %step or %vm run goes on"
+
+
+def _first(code: bytes, pc: int, sregs: Sregs) -> Instruction | None:
+    return decode_one(code, pc, sregs.mode.bits)
+
+
+def _changes(
+    before: changes.Registers, now: changes.Registers, pages: changes.Pages, searched: int
+) -> Changes:
+    memory, more = pages.runs()
+    return Changes(
+        registers=changes.registers(before, now),
+        flags=changes.flags(before[0].rflags, now[0].rflags),
+        memory=memory,
+        more=more,
+        searched=searched,
+    )

@@ -19,6 +19,7 @@ from .handlers import handler_of
 from .judging import CAUSES, Judge
 from .limits import Limits
 from .outcome import Goal, Outcome, both, of_intr
+from .passes import Passes
 from .stop import StopKind
 from .strides import Strides
 
@@ -65,13 +66,44 @@ class Runner:
 
     # Commands
 
-    def cont(self, limits: Limits, goal: Goal | None = None) -> Outcome:
-        """Run until something is worth a stop."""
+    def cont(self, limits: Limits, goal: Goal | None = None, hits: int = 1) -> Outcome:
+        """Run until something is worth a stop; ``hits``: a breakpoint only when it is the last."""
         self._begin(goal, single=False)
         try:
-            return self._run(limits)
+            outcome = self._run(limits)
+            return outcome if hits == 1 else self._again(outcome, hits - 1, limits)
         finally:
             self._end()
+
+    def _again(self, outcome: Outcome, hits: int, limits: Limits) -> Outcome:
+        """So many hits more of the breakpoint that was met, unless something else stops it."""
+        place, pays = self.entrance.pc, True
+        while hits and outcome.kind is StopKind.BREAKPOINT and self.entrance.pc == place:
+            passes = Passes(self.entrance)
+            if pays and passes.can(hits - 1):
+                counted, other = self._pass(passes, hits - 1, limits)
+                if other is not None:
+                    return other
+                hits, pays = hits - counted, counted > 0
+            outcome = self._run(limits)
+            hits -= 1
+        return outcome
+
+    def _pass(self, passes: Passes, count: int, limits: Limits) -> tuple[int, Outcome | None]:
+        """Count hits up to so many; the guest stands in front of the next then, or has stopped."""
+        counted = 0
+        with self.entrance.every_vector():
+            while counted < count:
+                more, exit = passes.go(count - counted, limits)
+                counted += more
+                self.judge.here, self.judge.raised = passes.pc if passes.counted else None, None
+                if exit is None:
+                    break
+                self.entrance.record(exit)
+                outcome = self.judge.judge(exit, limits)
+                if outcome is not None:
+                    return counted, outcome
+        return counted, None
 
     def run_to(self, goal: Goal, limits: Limits) -> Outcome:
         """Run to a place; a breakpoint at the present one does not count again."""

@@ -6,10 +6,10 @@ the short text that any terminal can show.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import BadInput
 from ..exits import Exit
@@ -128,6 +128,9 @@ class Stop:
     last set. ``clock`` counts instructions since the VM was loaded, ``executed`` those since the
     previous stop; both are -1 where the engine has no instruction clock. ``console`` is what the
     guest printed since the previous stop.
+
+    A Stop made by :meth:`of` has evidence of that moment instead of some fields, and works them out
+    when they are first looked at.
     """
 
     index: int
@@ -147,6 +150,23 @@ class Stop:
     executed: int
     changes: Changes
     console: str
+
+    @classmethod
+    def of(cls, known: dict[str, Any], later: dict[str, Callable[[], object]]) -> Stop:
+        """A Stop of which some fields are worked out ``later``, from frozen values alone."""
+        stop = cls.__new__(cls)
+        stop.__dict__.update(known, _later=later)
+        return stop
+
+    if not TYPE_CHECKING:  # to the type checker all fields are there
+
+        def __getattr__(self, name: str) -> object:
+            """A field that is not there yet."""
+            later = self.__dict__.get("_later", {})
+            if name not in later:
+                raise AttributeError(f"a Stop has no {name!r}")
+            value = self.__dict__[name] = later[name]()
+            return value
 
     @property
     def title(self) -> str:

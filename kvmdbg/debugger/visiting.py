@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ..engines.interrupts import HeldSigint, held_sigint
 from ..errors import BadInput, UnknownName, VmInterrupted
 from ..history.journal import Position
-from ..history.recorded import Ahead, Recorded
+from ..history.journaling import Ahead
+from ..history.recorded import Recorded
 from .diffing import Look, look_at
 from .suggest import did_you_mean
 

@@ -171,9 +171,8 @@ class Vm(Moments, Recordings):
 
         ``program`` is a Program, bytes, or the path of a flat file; ``at`` where its first byte
         goes (its origin; 0x7C00 for a boot sector; else 0x8000). ``entry`` is an address, a label,
-        ``"label+4"``, or ``"SEG:OFF"`` in hex in real mode; without it the label ``start`` or
-        ``_start``, or the first byte. Breakpoints stay, with no hits. Raises LoadError and
-        UnknownName.
+        ``"label+4"``, or ``"SEG:OFF"`` in hex in real mode; without it ``start``, ``_start`` or the
+        first byte. Breakpoints stay, with no hits. Raises LoadError and UnknownName.
         """
         self._check_live()
         if entry is None and isinstance(program, Program):
@@ -187,10 +186,7 @@ class Vm(Moments, Recordings):
         self.reset()
 
     def reset(self) -> None:
-        """Back to the state right after the last load; timeline and console are cleared.
-
-        Breakpoints stay, with no hits.
-        """
+        """Back to right after the last load, also timeline, console and the breakpoints' hits."""
         self._check_live()
         self._engine.restore(self._empty)
         self._guest.planter.forget()
@@ -245,14 +241,16 @@ class Vm(Moments, Recordings):
         self._check()
         return self._travel.through(lambda: self._commands.step(count, how, where))
 
-    def cont(self, max_instructions: int | None = None, timeout: float | None = None) -> Stop:
+    def cont(
+        self, max_instructions: int | None = None, timeout: float | None = None, hits: int = 1
+    ) -> Stop:
         """Run until something stops the guest: a breakpoint, HLT, a triple fault, a limit.
 
-        ``max_instructions`` and ``timeout`` (seconds) end the run, with no limit if not given.
-        Raises BadInput, and VmInterrupted on Ctrl-C.
+        ``max_instructions`` and ``timeout`` (seconds) end the run. The breakpoint that is met
+        stops it at so many ``hits``, as GDB's ``continue N``. Raises BadInput and VmInterrupted.
         """
         self._check()
-        return self._travel.through(lambda: self._commands.cont(max_instructions, timeout))
+        return self._travel.through(lambda: self._commands.cont(max_instructions, timeout, hits))
 
     def request_stop(self) -> None:
         """End the step or run that is under way; from any thread."""

@@ -7,10 +7,9 @@ calls the real handler afterwards. Must not know: which engine runs.
 
 from __future__ import annotations
 
-import signal
+import _signal as signal  # type: ignore[import-not-found]  # without enums, which cost steps
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -22,12 +21,13 @@ class HeldSigint:
     then. Outside the main thread, where Python never delivers signals, nothing is done.
     """
 
-    __slots__ = ("_frame", "_previous", "seen")
+    __slots__ = ("_around", "_frame", "_previous", "seen")
 
     def __init__(self) -> None:
         self.seen = False
         self._frame: FrameType | None = None
         self._previous: Any = None
+        self._around: HeldSigint | None = None
 
     def _note(self, _signal: int, frame: FrameType | None) -> None:
         self.seen = True
@@ -38,25 +38,28 @@ class HeldSigint:
             previous = signal.getsignal(signal.SIGINT)
             if callable(previous):
                 signal.signal(signal.SIGINT, self._note)
-                self._previous = previous
+                self._previous, self._around = previous, _holding[0]
+                _holding[0] = self
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._previous is not None:
+            _holding[0] = self._around
             signal.signal(signal.SIGINT, self._previous)
             if self.seen:
                 self._previous(signal.SIGINT, self._frame)
 
 
-@contextmanager
-def held_sigint() -> Iterator[HeldSigint]:
+_holding: list[HeldSigint | None] = [None]
+"""The one whose handler is SIGINT's now."""
+
+
+def held_sigint() -> AbstractContextManager[HeldSigint]:
     """Hold SIGINT for a run; if the caller holds it already, its holder is the one to look at.
 
     Two holders would miss a SIGINT that came between the caller's last look and ours.
     """
-    holder = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
-    if isinstance(holder, HeldSigint) and threading.current_thread() is threading.main_thread():
-        yield holder
-        return
-    with HeldSigint() as held:
-        yield held
+    holder = _holding[0]
+    if holder is not None and threading.current_thread() is threading.main_thread():
+        return nullcontext(holder)
+    return HeldSigint()

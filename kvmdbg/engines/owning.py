@@ -6,8 +6,7 @@ Must not know: what the owner does.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NoReturn
 
 from ..errors import VmBusy, VmClosed
@@ -27,14 +26,25 @@ class OneOwner:
         self._check_open()
         raise VmBusy("the VM is running in another thread; stop it first")
 
-    @contextmanager
-    def _owned(self) -> Iterator[None]:
-        """Refused instead of waited for: Unicorn aborts the process when two threads meet in it,
-        and the kernel would let the second wait until the guest exits.
-        """
+    def _owned(self) -> Owned:
+        return Owned(self._owner, self._refuse, self._closed)
+
+
+class Owned:
+    """The engine is this thread's inside ``with``.
+
+    Refused instead of waited for: Unicorn aborts the process when two threads meet in it, and the
+    kernel would let the second wait until the guest exits.
+    """
+
+    __slots__ = ("_closed", "_owner", "_refuse")
+
+    def __init__(self, owner: threading.Lock, refuse: Callable[[], NoReturn], closed: bool) -> None:
+        self._owner, self._refuse, self._closed = owner, refuse, closed
+
+    def __enter__(self) -> None:
         if self._closed or not self._owner.acquire(False):
             self._refuse()
-        try:
-            yield
-        finally:
-            self._owner.release()
+
+    def __exit__(self, *_: object) -> None:
+        self._owner.release()

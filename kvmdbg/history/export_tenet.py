@@ -37,17 +37,16 @@ def tenet_trace(trace: Trace, then: int | None = None) -> Iterator[str]:
 
 
 def _lines(trace: Trace, then: int | None) -> Iterator[str]:
-    known: dict[str, int] = {}
+    told: dict[str, int] = {}
     writes: tuple[Write, ...] = ()
     base = 0
     for segment in trace.segments:
         state = dict(zip(GENERAL, segment.state(0), strict=False))
-        changed = {name: value for name, value in state.items() if known.get(name) != value}
-        known = state
+        changed = {name: value for name, value in state.items() if told.get(name) != value}
         for row in trace.rows(base, base + len(segment)):
             yield _line(changed, row.pc, writes)
+            told |= changed
             changed = {n: value for n, value in row.registers.items() if n != "rflags"}
-            known |= changed
             writes = row.writes
         base += len(segment)
     if then is not None and len(trace):

@@ -118,8 +118,14 @@ class Timeline:
         clock(row[5])
         host_time(row[6])
 
-    def extend(self, steps: Steps, host_time: float) -> None:
-        """Add many single steps; ``host_time`` (``perf_counter``) is when the first one began.
+    def extend(
+        self,
+        steps: Steps,
+        host_time: float,
+        exception: int = Vector.DB,
+        dr6: int = DR6_RESET | DR6_BS,
+    ) -> None:
+        """Add many DEBUG exits alike; ``host_time`` (``perf_counter``) is when the first one began.
 
         The time since then is shared out evenly among them.
         """
@@ -129,9 +135,9 @@ class Timeline:
         spent = (now - (host_time - self._start)) / max(count, 1)
         columns: dict[str, Any] = {
             "reason": np.full(count, ExitReason.DEBUG, np.uint8),
-            "exception": np.full(count, Vector.DB, np.int16),
+            "exception": np.full(count, exception, np.int16),
             "pc": steps.pcs,
-            "dr6": np.full(count, DR6_RESET | DR6_BS, np.uint64),
+            "dr6": np.full(count, dr6, np.uint64),
             "dr7": np.full(count, steps.dr7, np.uint64),
             "clock": steps.clocks,
             "host_time": now - spent * np.arange(count - 1, -1, -1),

@@ -17,7 +17,7 @@ FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FI
 MODES = ("real", "protected", "long")
 SYNTAXES = ("intel", "att")
 LEVELS = ("up", "down", "pulse")
-EXPORTS = ("c", "chrome")
+EXPORTS = ("c", "chrome", "tenet")
 
 ACCESSES = ("x", "w", "rw")
 DEBUG_FLAGS = tuple(str(flag.name).lower() for flag in GuestDbg)
@@ -148,6 +148,7 @@ _VM = (
         options=(
             Option("--max", "N", "stop after N instructions, as 5000 or 50M"),
             Option("--timeout", "TIME", "stop after this time, as 2s or 200ms"),
+            Option("--hits", "N", "the breakpoint that is met stops at its Nth hit from here"),
         ),
         details="The notebook's stop button (or Ctrl-C) stops the guest too; it can go on after.",
         examples=(("%vm run", ""), ("%vm run --max 1k", "at most a thousand instructions")),
@@ -330,6 +331,7 @@ _VM = (
             "        fault, or where no exit comes.\n"
             "chrome  the timeline as JSON for chrome://tracing and Perfetto: a thread for each\n"
             "        kind of exit, and the bookmarks; one microsecond there is one instruction\n"
+            "tenet   vm.trace for Tenet, a trace explorer: one line an instruction\n"
             "The guest stays as it is."
         ),
         examples=(

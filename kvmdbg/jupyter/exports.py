@@ -59,9 +59,30 @@ def _open_in_browser(file: str) -> str:
     return f"open {file} in chrome://tracing or in Perfetto"
 
 
+def _tenet(vm: Vm, _: Arguments) -> Iterable[str]:
+    from ..history.export_tenet import tenet_trace
+
+    trace = vm.trace
+    if not len(trace):
+        raise BadInput("no instruction was traced yet; vm.record(True), then run the guest")
+    here = trace.segments[-1].end == vm.vcpu.clock
+    return tenet_trace(trace, vm.address("$rip") if here else None)
+
+
+def _tenet_is_ours(text: str) -> bool:
+    from ..history.export_tenet import is_ours
+
+    return is_ours(text)
+
+
+def _open_in_tenet(file: str) -> str:
+    return f"open {file} with Tenet in a disassembler"
+
+
 KINDS: dict[str, Kind] = {
     "c": Kind(_c, export_c.is_ours, _compile, takes=("--exits",), needs_file=False),
     "chrome": Kind(_chrome, _chrome_is_ours, _open_in_browser),
+    "tenet": Kind(_tenet, _tenet_is_ours, _open_in_tenet),
 }
 """The kinds that ``commands.EXPORTS`` names."""
 

@@ -78,7 +78,8 @@ def _loadable(session: Session, name: str) -> Program | bytes | Path:
 
 def _run(session: Session, args: Arguments) -> Stop:
     vm = session.require_vm()
-    return vm.cont(args.value("--max", positive), args.value("--timeout", seconds))
+    hits = args.value("--hits", positive) or 1
+    return vm.cont(args.value("--max", positive), args.value("--timeout", seconds), hits)
 
 
 def _regs(session: Session, _: Arguments) -> Shown:

@@ -89,6 +89,33 @@ def test_a_trace_has_every_step_of_a_loop_with_its_registers() -> None:
         assert replayed(log.trace(), begin) == expected
 
 
+def test_a_trace_has_the_flags_that_steps_have() -> None:
+    source = """
+    start:  mov ecx, 20
+    again:  test ecx, 3
+            jz even
+            std
+            sub eax, ecx
+    even:   cld
+            add rax, rcx
+            jc next
+            cmp eax, ecx
+    next:   dec ecx
+            jnz again
+            hlt
+    """
+    log = TraceLog()
+    with closing(ioctl_line(source)) as traced, closing(ioctl_line(source)) as stepped:
+        traced.observe(Tracing(log.add))
+        traced.run()
+        stepped.set_guest_debug(STEPPING)
+        flags = [stepped.get_regs().rflags]
+        while isinstance(stepped.run(), DebugExit):
+            flags.append(stepped.get_regs().rflags)
+        found = [int(f) for segment in log.trace().segments for f in segment.flags]
+        assert found == flags
+
+
 def test_a_trace_has_each_store_with_what_was_there_before() -> None:
     log = TraceLog()
     with closing(ioctl_line(LOOP)) as engine:

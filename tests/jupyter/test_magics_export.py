@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from kvmdbg.debugger.vm import Vm
 from kvmdbg.errors import BadInput, NoVm
+from kvmdbg.history.export_tenet import tenet_trace
+from kvmdbg.history.trace import Trace
 from kvmdbg.jupyter.commands import EXPORTS
 from kvmdbg.jupyter.completion import Known, candidates
 from kvmdbg.jupyter.exports import KINDS
+from tests.guests.traces import path_by_hand, segment_of
 
 Run = Callable[[str], Any]
 
@@ -95,6 +99,37 @@ def test_a_line_that_cannot_be_meant_is_refused(guest: Run, line: str, message: 
     assert str(refused.value).startswith(message)
 
 
+# Tenet
+
+
+def test_a_trace_is_written_for_tenet(guest: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = Trace([segment_of(path_by_hand())])
+    monkeypatch.setattr(Vm, "trace", property(lambda vm: trace), raising=False)
+    shown = guest("%vm export tenet run.tt")
+    assert shown.text.endswith("next: open run.tt with Tenet in a disassembler")
+    assert Path("run.tt").read_text() == "".join(tenet_trace(trace))
+    guest("%vm export tenet run.tt")
+
+
+def test_a_trace_that_ends_here_has_a_line_for_here(
+    guest: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest("%step 3")
+    trace = Trace([segment_of(path_by_hand()._replace(start=0))])
+    monkeypatch.setattr(Vm, "trace", property(lambda vm: trace), raising=False)
+    guest("%vm export tenet run.tt")
+    assert Path("run.tt").read_text().splitlines()[-1] == f"rip={guest('vm.regs().rip'):#x}"
+
+
+def test_without_a_traced_instruction_there_is_no_file(
+    guest: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Vm, "trace", property(lambda vm: Trace()), raising=False)
+    with pytest.raises(BadInput, match="no instruction was traced yet"):
+        guest("%vm export tenet run.tt")
+    assert not Path("run.tt").exists()
+
+
 # Chrome
 
 
@@ -141,5 +176,5 @@ def test_without_a_vm_there_is_nothing_to_export(run: Run) -> None:
 
 
 def test_tab_offers_the_kinds_and_the_option() -> None:
-    assert candidates("%vm export ", True, Known())[1] == ["c", "chrome", "--exits"]
+    assert candidates("%vm export ", True, Known())[1] == ["c", "chrome", "tenet", "--exits"]
     assert candidates("%vm export c guest.c --", True, Known())[1] == ["--exits"]

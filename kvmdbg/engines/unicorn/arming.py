@@ -14,6 +14,7 @@ from ... import guestdebug
 from ...guestdebug import DebugState
 from ...x86 import debugreg, paging
 from ...x86.debugreg import Access, Slot
+from ...x86.opcode import MOV_TO_CR
 from ...x86.paging import Read
 from .core import Core
 from .watches import LONGEST_ACCESS, Watched
@@ -24,7 +25,7 @@ _ENTRY = 8  # bytes of the widest paging-structure entry
 REMAPPED = 1 << 8
 """Not a B bit: an entry that keeps a watched page unmapped was written."""
 
-MOV_TO_CR, GROUP_7 = 0x0F22, 0x0F01
+GROUP_7 = 0x0F01
 MAPPING_OPCODES = frozenset((MOV_TO_CR, GROUP_7))
 """Opcodes that can change what a linear address means (0F 01 /7 is INVLPG)."""
 
@@ -44,8 +45,9 @@ class Arming:
 
     def arm(self, debug: DebugState) -> None:
         """Follow a new debug state; nothing is done where nothing changed."""
+        guest, hardware = debug.guest, debug.hardware
         self.dr7 = debug.effective_dr7
-        state = debug.effective_dr7, debug.effective_db, debug.guest.dr7, debug.guest.db
+        state = hardware, self.dr7, debug.host_db if hardware else guest.db, guest.dr7, guest.db
         if state == self._armed:
             return
         self._armed = state

@@ -23,9 +23,9 @@ from ...x86.opcode import (
     IRET,
     MOV_FROM_CR8,
     MOV_FROM_DR,
+    MOV_TO_CR,
     MOV_TO_CR8,
     MOV_TO_DR,
-    MOV_TO_SEGMENT,
     PUSHF,
     RDMSR,
     RDRAND,
@@ -42,10 +42,12 @@ from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
 from . import library, native
 from .blocks import Blocks, sizes
+from .dirty import DirtyLog
+from .lifting import LIFTED, Lifting
 from .native import Why, Word
 from .observing import Observers
 from .pages import RamPages
-from .state import EFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
+from .state import EFLAGS, HFLAGS, IS_INT, NO_EXCEPTION, OLD_EXCEPTION, RIP, CpuState
 from .watches import Watches
 
 NEVER = (1 << 63) - 1
@@ -53,7 +55,6 @@ _NO_SITE = (1 << 64) - 1
 _MOST_SITES = 512
 _RCX = 1
 _RF = int(RFLAGS.RF)
-_SS = 2  # the register's number in ModRM
 _BETWEEN_BLOCKS = Why.LIMIT | Why.DEADLINE | Why.REQUEST | Why.NEW_BLOCK
 _AGAIN = Why.NEW_SITES | Why.REWRITTEN | Why.NEW_BLOCK
 
@@ -64,6 +65,7 @@ _SUSPECT = re.compile(
 _INTERCEPTED = frozenset(
     (
         *(MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, SYSRET, *IN_OUT, *INS_OUTS),
+        MOV_TO_CR,  # the tables in use are other ones, which the dirty log must know
         *(RDTSC, RDTSCP, RDMSR, WRMSR, MOV_FROM_CR8, MOV_TO_CR8, RDRAND, RDSEED),
     )
 )
@@ -98,6 +100,8 @@ class Core:
         self._prepare_words()
         self._install_hooks()
         self.pages = RamPages(self.machine, self.hooks)
+        self.dirty = DirtyLog(self)
+        self.lifting = Lifting(self.machine, self.state)
 
     def _prepare_words(self) -> None:
         w, machine = self.w, self.machine
@@ -162,16 +166,18 @@ class Core:
         limit, before = w[Word.LIMIT], w[Word.INSNS]
         if single:
             w[Word.LIMIT] = w[Word.PAUSE] = min(before + 1, limit) or 1
-        while True:
-            # Unicorn never learns that we delivered its last exception; left alone, the second
-            # identical fault would be taken for a nested one.
-            d[OLD_EXCEPTION] = NO_EXCEPTION
-            self.error = start(handle, q[RIP], 0, 0, 0)
-            why = w[Word.WHY]
-            if not why & _AGAIN:
-                break
-            if self.failure is not None:
-                self._reraise()
+        # Unicorn never learns that we delivered its last exception; left alone, the second
+        # identical fault would be taken for a nested one.
+        d[OLD_EXCEPTION] = NO_EXCEPTION
+        d[HFLAGS] |= self.dirty.bit | self.lifting.bit(single)
+        self.error = start(handle, q[RIP], 0, 0, 0)
+        return self.finish(single, before, limit)
+
+    def finish(self, single: bool, before: int, limit: int) -> int:
+        """What follows when the engine has left: begin again where the stop was only ours."""
+        machine, w, d = self.machine, self.w, self.machine.d
+        while (why := w[Word.WHY]) & _AGAIN:
+            self._reraise()
             if why & Why.NEW_BLOCK and not self.blocks.learn():
                 break
             if why & Why.REWRITTEN and not self._jumped_into_one():
@@ -180,6 +186,10 @@ class Core:
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
             self._go_on(single)
+            d[OLD_EXCEPTION] = NO_EXCEPTION
+            self.error = machine.start(machine.handle, machine.q[RIP], 0, 0, 0)
+        self.dirty.end(d)
+        d[HFLAGS] &= ~LIFTED
         if why & _BETWEEN_BLOCKS:
             self._leave_rep()
         if single:
@@ -250,18 +260,6 @@ class Core:
         """Bytes at a linear address, which wraps at 4 GiB outside 64-bit mode."""
         return self.machine.code(self.state.cut(linear), size)
 
-    def ends_with_mov_ss(self, after: int) -> bool:
-        """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
-        bits = self.state.bits()
-        for size in range(2, decode.LONGEST + 1):
-            code = self.code(after - size, size)
-            opcode = read_opcode(code, bits)
-            if opcode is None or opcode.code != MOV_TO_SEGMENT or opcode.after >> 3 & 7 != _SS:
-                continue
-            if decode.disassemble(code, after - size, bits)[0].size == size:
-                return True
-        return False
-
     def count(self, insns: int) -> None:
         """Count instructions that the host carried out; negative: take them back."""
         if insns > 0:
@@ -275,6 +273,7 @@ class Core:
         """EDGE_GENERATED: a block was translated and is about to run for the first time."""
         try:
             block = current.contents
+            self.lifting.translated(block.pc)
             code = self.code(block.pc, block.size)
             self.blocks.add(block.pc, block.size, block.icount, code)
             self._find_sites(block.pc, code)
@@ -398,8 +397,11 @@ class Core:
         """Write RAM behind the guest's back; translated code there is forgotten."""
         for each in self.observers.each:
             each.written(address, len(data))
+        kept = self.lifting.writes(address, data)
         self.machine.ram[address : address + len(data)] = data
-        self.machine.forget_code(address, len(data))
+        self.dirty.wrote(address, len(data))
+        if not kept:
+            self.machine.forget_code(address, len(data))
 
     def close(self) -> None:
         """Free the machine."""

@@ -15,19 +15,18 @@ from collections.abc import Set as AbstractSet
 
 from ... import guestdebug
 from ...errors import BadInput, IoctlError
-from ...exits import Exit, FailEntryExit, IntrExit
-from ...guestdebug import PendingException
+from ...exits import DebugExit, Exit, FailEntryExit, IntrExit
 from ...irqchip import Irqchip
 from ...profiles import REFERENCE, Profile
 from ...uapi import GuestDbg, MpState
 from ...x86.delivery import Step
 from ...x86.registers import EFER, DebugRegs, Regs, Sregs, VcpuEvents
-from ...x86.vectors import Vector
 from .. import Capability, Observation, Snapshot, Steps
 from ..interrupts import held_sigint
-from ..owning import OneOwner
+from ..owning import OneOwner, Owned
 from . import bulk, snapshots, transfers
 from .core import Core
+from .events import read_events, write_events
 from .native import Why, Word
 from .pages import SIZE
 from .snapshots import UnicornSnapshot
@@ -42,6 +41,7 @@ _LONG = 3e8  # seconds: ten years
 _MOST = 1 << 62
 _SMALLEST_RAM = 0x1000
 _EFER_BITS = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
+_INSNS = Word.INSNS
 _SINGLESTEP = int(GuestDbg.SINGLESTEP)
 
 
@@ -57,10 +57,18 @@ class UnicornEngine(OneOwner):
         self._core = Core(ram)
         self._vcpu = Vcpu(self._core, profile)
         self._state = self._core.state
+        self._words = self._core.w
         self._owner = threading.Lock()
         self._closed = False
         self._ram_size = ram
         self._untried = True
+        self._plain = False
+        """The last run was a plain step, and nothing was done since."""
+        self._make_step = self._vcpu.plain.make
+
+    def _owned(self) -> Owned:
+        self._plain = False
+        return super()._owned()
 
     # -- memory ------------------------------------------------------------------------------------
 
@@ -73,7 +81,7 @@ class UnicornEngine(OneOwner):
     @property
     def clock(self) -> int:
         """Instructions retired since creation; a REP iteration counts as one."""
-        return self._core.clock
+        return self._words[_INSNS]
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Guest-physical bytes. AddressError outside RAM."""
@@ -92,6 +100,8 @@ class UnicornEngine(OneOwner):
 
     def get_regs(self) -> Regs:
         """KVM_GET_REGS: TF hidden while the host single-steps."""
+        if self._plain:
+            return self._vcpu.plain.regs()
         if self._closed:
             self._check_open()
         vcpu, state = self._vcpu, self._state
@@ -125,6 +135,7 @@ class UnicornEngine(OneOwner):
 
     def set_sregs(self, sregs: Sregs) -> None:
         """KVM_SET_SREGS. IoctlError EINVAL for an EFER bit that this processor does not have."""
+        self._core.dirty.lose()
         if sregs.efer & ~_EFER_BITS:
             raise IoctlError(errno.EINVAL, "KVM_SET_SREGS", "EFER has SCE, LME, LMA and NXE only")
         with self._owned():
@@ -132,6 +143,12 @@ class UnicornEngine(OneOwner):
             self._state.set_sregs(sregs)
             self._vcpu.chipset.take_sregs(sregs.cr8, sregs.apic_base)
             self._vcpu.arming.mappings_changed()
+
+    def translate(self, linear: int) -> int | None:
+        """KVM_TRANSLATE: the physical address by the guest's paging, None where there is none."""
+        self._check_open()
+        page = self._core.machine.physical_page(linear)
+        return None if page is None else page + (linear & 0xFFF)
 
     def get_debugregs(self) -> DebugRegs:
         """KVM_GET_DEBUGREGS: the guest's own, never the host's."""
@@ -146,45 +163,14 @@ class UnicornEngine(OneOwner):
     def get_vcpu_events(self) -> VcpuEvents:
         """KVM_GET_VCPU_EVENTS; a queued #BP does not show (spec 7)."""
         self._check_open()
-        vcpu = self._vcpu
-        events = VcpuEvents(
-            interrupt_injected=int(vcpu.interrupts.irq is not None),
-            interrupt_nr=vcpu.interrupts.irq or 0,
-            nmi_pending=int(vcpu.interrupts.nmi_pending),
-            nmi_masked=int(vcpu.interrupts.nmi_masked),
-        )
-        pending = vcpu.debug.pending
-        if pending is None:
-            return events
-        return events._replace(
-            exception_injected=int(not pending.soft),
-            exception_nr=pending.vector,
-            exception_has_error_code=int(pending.error_code is not None),
-            exception_pending=int(not pending.soft),
-            exception_error_code=pending.error_code or 0,
-            exception_has_payload=int(pending.payload is not None),
-            exception_payload=pending.payload or 0,
-        )
+        return read_events(self._vcpu)
 
     def set_vcpu_events(self, events: VcpuEvents) -> None:
         """KVM_SET_VCPU_EVENTS; a payload becomes the guest's DR6 bits at delivery."""
         if events.exception_nr > 31:
             raise IoctlError(errno.EINVAL, "KVM_SET_VCPU_EVENTS", "exception_nr must be 0..31")
         with self._owned():
-            vcpu = self._vcpu
-            pending = None
-            if events.exception_injected or events.exception_pending:
-                pending = PendingException(
-                    events.exception_nr,
-                    events.exception_error_code if events.exception_has_error_code else None,
-                    events.exception_payload if events.exception_has_payload else None,
-                    soft=events.exception_nr in (Vector.BP, Vector.OF),
-                )
-            vcpu.debug = guestdebug.replace_pending(vcpu.debug, pending)
-            vcpu.interrupts.irq = events.interrupt_nr if events.interrupt_injected else None
-            vcpu.interrupts.nmi_pending = bool(events.nmi_pending)
-            vcpu.interrupts.nmi_injected = bool(events.nmi_injected)
-            vcpu.interrupts.nmi_masked = bool(events.nmi_masked)
+            write_events(self._vcpu, events)
 
     @property
     def irqchip(self) -> Irqchip | None:
@@ -196,6 +182,14 @@ class UnicornEngine(OneOwner):
     def now(self) -> int:
         """Ticks of virtual time: instructions, and what HLT has slept through."""
         return self._vcpu.chipset.now
+
+    def get_dirty_log(self, since: int) -> tuple[int, frozenset[int] | None]:
+        """KVM_GET_DIRTY_LOG: a token, and the pages of RAM written, by whomever, since the last.
+
+        None instead of pages if any may have been, or if ``since`` is not the token given last.
+        """
+        with self._owned():
+            return self._core.dirty.take(since)
 
     @property
     def trail(self) -> tuple[Step, ...]:
@@ -233,10 +227,17 @@ class UnicornEngine(OneOwner):
         if self._closed or not owner.acquire(False):
             self._refuse()
         try:
-            if max_instructions is None and timeout is None and self._plain_step():
-                exit_ = self._vcpu.step_fast() or self._vcpu.stopped(self._core.error)
+            plain = max_instructions is None and timeout is None
+            if plain and (self._plain or (not self._core.observers and self._is_plain())):
+                made = self._make_step()
+                if type(made) is DebugExit:
+                    self._plain = True
+                    return made
+                self._plain = False
+                exit_ = self._vcpu.look_at_step() if made else None
                 if exit_ is not None:
                     return exit_
+            self._plain = False
             return self._run(max_instructions, timeout)
         finally:
             self._core.observers.settle()
@@ -246,10 +247,11 @@ class UnicornEngine(OneOwner):
         """Many single steps in one call; see the protocol. A slice of time at most."""
         shadow = self._state.d[HFLAGS] & HF_INHIBIT_IRQ
         with self._owned():
-            if count < 1 or shadow or not self._plain_step():
+            if count < 1 or shadow or not self._is_plain():
                 return None
+            self._core.dirty.begin_for(count)
+            deadline = time.monotonic_ns() + _SLICE_NS
             with held_sigint():
-                deadline = time.monotonic_ns() + _SLICE_NS
                 steps = bulk.walk(self._vcpu, min(count, _MOST), deadline, stops)
         return steps if len(steps.pcs) else None
 
@@ -258,26 +260,26 @@ class UnicornEngine(OneOwner):
         with self._owned():
             self._core.observers.replace(observations)
 
-    def _plain_step(self) -> bool:
-        """Only a host single-step is due: nothing to finish, deliver or wait for."""
-        vcpu = self._vcpu
-        debug = vcpu.debug
+    def _is_plain(self) -> bool:
+        """Only a host single-step is due: nothing to finish, deliver or wait for.
+
+        Once it is so, it stays so from plain step to plain step, until somebody else owns the vCPU.
+        """
+        vcpu, debug = self._vcpu, self._vcpu.debug
+        vcpu.plain.begin(vcpu.arming.dr7)
         return bool(
             self._state.d[EFLAGS] & TF
             and not self._core.w[Word.REQUEST]
             and debug.control & _SINGLESTEP
             and debug.pending is None
             and vcpu.transfer is None
-            and vcpu.interrupts.irq is None
+            and vcpu.interrupts.quiet
             and vcpu.chipset.chip is None
-            and not vcpu.interrupts.window_wanted
             and vcpu.rf is None
             and not vcpu.returns
             and not vcpu.quirky
             and not self._untried
             and not vcpu.arming.stale
-            and not vcpu.interrupts.nmi_pending
-            and not vcpu.interrupts.nmi_masked
         )
 
     def approach(self, clock: int, timeout: float) -> Exit:
@@ -302,16 +304,23 @@ class UnicornEngine(OneOwner):
         limit = None if limit is not None and limit > _MOST else limit
         with held_sigint() as held:
             exit_ = self._due(limit, end, held.seen)
+            long = core.dirty.begin()
             while exit_ is None:
                 now = time.monotonic_ns() + _SLICE_NS
-                core.limit(self._next_stop(limit), now if end is None else min(now, end))
+                stop = self._next_stop(limit)
+                first = stop if long is None or (stop is not None and stop < long) else long
+                core.limit(first, now if end is None else min(now, end))
                 exit_ = vcpu.round()
                 if exit_ is None:
                     exit_ = self._due(limit, end, held.seen)
                     if whole and core.w[Word.WHY] & Why.LIMIT and core.w[Word.LIMIT] == limit:
                         break
                     # A block longer than what is left is gone through one by one.
-                    vcpu.one = vcpu.one or (exit_ is None and bool(core.w[Word.WHY] & Why.LIMIT))
+                    at_limit = exit_ is None and bool(core.w[Word.WHY] & Why.LIMIT)
+                    vcpu.one = vcpu.one or at_limit
+                    if at_limit and long is not None and first == long:
+                        core.dirty.give_up()
+                        long = None
             core.limit(None, None)
             return exit_ or IntrExit("budget")
 
@@ -429,6 +438,8 @@ class UnicornEngine(OneOwner):
             raise BadInput("this snapshot was made by another engine or with other RAM")
         with self._owned():
             self._untried = True
+            self._core.dirty.lose()
+            self._core.lifting.settle()
             snapshots.put(self._vcpu, snapshot)
 
     def close(self) -> None:

@@ -666,6 +666,32 @@ out:
 
 ; -- a full recording ------------------------------------------------------------------------------
 
+; RFLAGS in front of an instruction that has a CODE hook. Inside a block Unicorn has computed them for
+; the hook, but for DF; in front of a block's first instruction it has not.
+define internal i32 @rflags_at(ptr %uc, i64 %pc, ptr %u, ptr %env) {
+  %first.p = getelementptr i64, ptr %u, i64 @LAST_PC@
+  %first = load i64, ptr %first.p
+  %begins = icmp eq i64 %first, %pc
+  br i1 %begins, label %compute, label %inside
+compute:
+  %flags.p = getelementptr i64, ptr %u, i64 @FLAGS@
+  call i32 @uc_reg_read(ptr %uc, i32 @RFLAGS_ID@, ptr %flags.p)
+  %computed = load i64, ptr %flags.p
+  %narrow = trunc i64 %computed to i32
+  %whole = or i32 %narrow, 2
+  ret i32 %whole
+inside:
+  %eflags.p = getelementptr i8, ptr %env, i64 @EFLAGS@
+  %eflags = load i32, ptr %eflags.p
+  %df.p = getelementptr i8, ptr %env, i64 @DF@
+  %df = load i32, ptr %df.p
+  %direction = and i32 %df, 1024
+  %others = and i32 %eflags, -1025
+  %both = or i32 %others, %direction
+  %rflags = or i32 %both, 2
+  ret i32 %rflags
+}
+
 ; CODE in front of every instruction: which registers have changed since the last one, and to what.
 ; The flags are kept for a fault of this instruction, as in @keep_flags: here they are computed.
 define void @trace(ptr %uc, i64 %pc, i32 %size, ptr %u) {
@@ -699,14 +725,7 @@ note:
   %differ = icmp ne <16 x i64> %now, %then
   %mask = bitcast <16 x i1> %differ to i16
   store <16 x i64> %now, ptr %regs, align 8
-  %eflags.p = getelementptr i8, ptr %env, i64 @EFLAGS@
-  %eflags = load i32, ptr %eflags.p
-  %df.p = getelementptr i8, ptr %env, i64 @DF@
-  %df = load i32, ptr %df.p
-  %direction = and i32 %df, 1024
-  %others = and i32 %eflags, -1025
-  %both = or i32 %others, %direction
-  %rflags = or i32 %both, 2
+  %rflags = call i32 @rflags_at(ptr %uc, i64 %pc, ptr %u, ptr %env)
   %rows.p = getelementptr i64, ptr %u, i64 @TRACE_ROWS@
   %rows = load i64, ptr %rows.p
   %flags.p = getelementptr i64, ptr %u, i64 @TRACE_FLAGS@

@@ -2,6 +2,7 @@
 
 The hooks themselves are LLVM IR in native.ll, because they run millions of times a second, must
 not enter Python, and the assembler already brings LLVM: compiling them takes some milliseconds.
+dirty.ll and plain.ll are compiled with them.
 
 The clock counts a block before it runs. A hook that stops a run first sets ``Word.PAUSE`` to 0, so
 that BLOCK, which may be called once more, does not count a block that will not run. Must not know:
@@ -23,12 +24,18 @@ from .state import (
     CC_SRC,
     CONDITION_CODES,
     CR,
+    CS_BASE,
     DF,
+    DR7,
+    DR7_CANARY,
     EFLAGS,
     HF_CS32,
     HF_CS64,
     HF_INHIBIT_IRQ,
     HFLAGS,
+    IS_INT,
+    OLD_EXCEPTION,
+    RIP,
 )
 
 
@@ -92,6 +99,39 @@ class Word:
     WROTE_CLOCK = 110  # the clock behind the block that wrote them last; 0 = none
     WROTE_COUNT = 111  # instructions in it
     COUNT = 112
+
+
+class Step:
+    """Indexes into the block of a plain step (plain.ll)."""
+
+    UC = 0  # address of uc_engine,
+    WORDS = 1  # and of the shared block
+    BEFORE = 2  # the clock in front of the step,
+    LIMIT = 3  # and Word.LIMIT, which the step has replaced if it was not plain
+    ERROR = 4  # uc_err
+    PC = 5  # linear address of CS:RIP behind the step
+    BIT = 6  # for hflags during the step
+    REGS = 7  # 18 words: struct kvm_regs
+    COUNT = 25
+
+
+DIRTY_ENTRIES = 64
+"""Pages that one run may write without losing the log."""
+
+
+class Dirty:
+    """Indexes into the block of the dirty log (dirty.ll)."""
+
+    USED = 0  # pages in the list
+    LOST = 1
+    MARKS = 2  # address of a byte for each page: it is in the list
+    PAGES = 3  # of guest RAM
+    FIRST = 4  # the list
+    COUNT = FIRST + DIRTY_ENTRIES
+
+
+PLAIN, STACKED, OTHER, NOT_BEGUN = range(4)
+"""What came of a step: nothing else, nothing else unless it was a PUSHF, something, no step."""
 
 
 class Why:
@@ -175,6 +215,23 @@ _CONSTANTS = {
     "RF": RFLAGS.RF,
     "TF": RFLAGS.TF,
     "NOWHERE": -1,
+    **{f"STEP_{name}": value for name, value in vars(Step).items() if name.isupper()},
+    **{f"DIRTY_{name}": value for name, value in vars(Dirty).items() if name.isupper()},
+    "DIRTY_ENTRIES": DIRTY_ENTRIES,
+    "PLAIN": PLAIN,
+    "STACKED": STACKED,
+    "OTHER": OTHER,
+    "NOT_BEGUN": NOT_BEGUN,
+    "DF_MASK": RFLAGS.DF,
+    "DR7_CANARY": DR7_CANARY,
+    "OTHER_FLAGS": ~(CONDITION_CODES | RFLAGS.DF | RFLAGS.TF) & 0xFFFFFFFF,
+    "HF_INHIBIT_IRQ": HF_INHIBIT_IRQ,
+    "HF_CS64": HF_CS64,
+    "RIP": 8 * RIP,
+    "CS_BASE": 8 * CS_BASE,
+    "DR7": 4 * DR7,
+    "IS_INT": 4 * IS_INT,
+    "OLD_EXCEPTION": 4 * OLD_EXCEPTION,
 }
 
 
@@ -193,7 +250,9 @@ class Hooks(NamedTuple):
     trace: int
     trace_write: int
     wrote: int
-    changed_pages: int
+    dirty: int
+    changed_pages: int  # these two are no callbacks: pages.py and plain.py call them
+    step: int
 
 
 def table_index(pc: int) -> int:
@@ -206,10 +265,14 @@ def known_index(pc: int) -> int:
     return 2 * table_index(pc)
 
 
+_SOURCES = ("native.ll", "dirty.ll", "plain.ll")
+
+
 def source() -> str:
-    """native.ll with its constants filled in."""
-    text = Path(__file__).with_name("native.ll").read_text()
-    return re.sub(r"@([A-Z_]+)@", lambda match: str(int(_CONSTANTS[match[1]])), text)
+    """All that is compiled, with constants filled in."""
+    here = Path(__file__)
+    text = "".join(here.with_name(name).read_text() for name in _SOURCES)
+    return re.sub(r"@([A-Z_0-9]+)@", lambda match: str(int(_CONSTANTS[match[1]])), text)
 
 
 @cache
@@ -233,6 +296,7 @@ def compile_hooks(library: ctypes.CDLL) -> Hooks:
 
 def _externals(library: ctypes.CDLL) -> dict[str, Any]:
     return {
+        "uc_emu_start": library.uc_emu_start,
         "uc_emu_stop": library.uc_emu_stop,
         "uc_reg_read": library.uc_reg_read,
         "uc_ctl": library.uc_ctl,

@@ -32,7 +32,9 @@ CC_SRC = 152 // 8
 CS_BASE = (184 + 24 + 8) // 8
 SS_BASE = (184 + 48 + 8) // 8
 CR = 424 // 8
-_EFER = 592 // 8
+EFER_WORD = 592 // 8
+
+_SYSTEM_END = 8 * EFER_WORD + 8  # bytes
 
 # Indexes of 32-bit words.
 EFLAGS = 136 // 4
@@ -169,19 +171,8 @@ class CpuState:
 
     def sregs(self) -> Sregs:
         """System registers; TR shows as busy, as KVM wants it."""
-        q = self.q
-        return Sregs(
-            **_segments(bytes(self.machine.env[_FIRST_SEGMENT:_GDT])),
-            gdt=DescriptorTable(q[_GDT // 8 + 1], self.d[_GDT // 4 + 4] & 0xFFFF),
-            idt=DescriptorTable(q[_IDT // 8 + 1], self.d[_IDT // 4 + 4] & 0xFFFF),
-            cr0=q[CR],
-            cr2=q[CR + 2],
-            cr3=q[CR + 3],
-            cr4=q[CR + 4],
-            cr8=self.cr8,
-            efer=q[_EFER],
-            apic_base=self.apic_base,
-        )
+        raw = bytes(self._env[_FIRST_SEGMENT:_SYSTEM_END])
+        return _sregs(raw, self.cr8, self.apic_base)
 
     def set_sregs(self, sregs: Sregs) -> None:
         """Write them and what the engine derives from them; translations of addresses go.
@@ -205,7 +196,7 @@ class CpuState:
         for number, value in enumerate(values):
             if value is not None:
                 self.q[CR + number] = value & MASK64
-        self.q[_EFER] = sregs.efer & MASK64
+        self.q[EFER_WORD] = sregs.efer & MASK64
         self.cr8 = sregs.cr8
         self.apic_base = sregs.apic_base
         self.d[HFLAGS] = hidden_flags(sregs, self.d[HFLAGS])
@@ -221,6 +212,30 @@ class CpuState:
 def _counted(cs: Segment, sregs: Sregs) -> Segment:
     """CS as it counts: 64-bit code has no base (SDM vol. 1, 3.4.2.1), but Unicorn would add it."""
     return cs._replace(base=0) if cs.base and sregs.mode is CpuMode.LONG else cs
+
+
+@lru_cache(maxsize=64)
+def _sregs(raw: bytes, cr8: int, apic_base: int) -> Sregs:
+    """From CPUX86State between ES and EFER; a guest is found in the same few states."""
+    tables = [_table(raw, at + 8 - _FIRST_SEGMENT) for at in (_GDT, _IDT)]
+    cr = struct.unpack_from("<5Q", raw, 8 * CR - _FIRST_SEGMENT)
+    return Sregs(
+        **_segments(raw[: _GDT - _FIRST_SEGMENT]),
+        gdt=tables[0],
+        idt=tables[1],
+        cr0=cr[0],
+        cr2=cr[2],
+        cr3=cr[3],
+        cr4=cr[4],
+        cr8=cr8,
+        efer=int.from_bytes(raw[-8:], "little"),
+        apic_base=apic_base,
+    )
+
+
+def _table(raw: bytes, at: int) -> DescriptorTable:
+    base, limit = struct.unpack_from("<QI", raw, at)
+    return DescriptorTable(base, limit & 0xFFFF)
 
 
 @lru_cache(maxsize=64)

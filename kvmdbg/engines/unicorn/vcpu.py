@@ -19,8 +19,8 @@ from ...exits import DebugExit, Exit, HltExit, InternalErrorExit, IrqWindowOpenE
 from ...guestdebug import DebugState, Owner, PendingException
 from ...profiles import Profile
 from ...x86 import debugreg, delivery
-from ...x86.decode import LONGEST
-from ...x86.opcode import IRET, POPF, STI, SYSRET, Opcode, read_opcode
+from ...x86.decode import LONGEST, disassemble
+from ...x86.opcode import IRET, MOV_TO_SEGMENT, POPF, STI, SYSRET, Opcode, read_opcode
 from ...x86.registers import RFLAGS
 from ...x86.vectors import Vector
 from . import delivering, halting, intercepts, quirks, raised, transfers
@@ -29,6 +29,7 @@ from .chipset import Chipset
 from .core import Core
 from .library import UC_ERR_INSN_INVALID
 from .native import Why, Word
+from .plain import PlainSteps
 from .state import (
     CR,
     CS_BASE,
@@ -53,6 +54,7 @@ _SETS_IF = frozenset((STI, POPF))  # and IRET, which has its own hook
 _LOADS_FLAGS = frozenset((POPF, IRET, SYSRET))
 _BS = debugreg.DR6_BS
 _STI_BYTE = b"\xfb"
+_SS = 2  # the register's number in ModRM
 
 
 class Vcpu:
@@ -82,6 +84,7 @@ class Vcpu:
         self._at_iret = self._at_mapping = False
         self.rcx = 0  # in front of the instruction that is stepped (quirks)
         self.arming = Arming(core, self.debug, core.read)
+        self.plain = PlainSteps(core)
         self.chipset = Chipset(core)
         self._watches_if = False
 
@@ -91,20 +94,14 @@ class Vcpu:
 
     # -- one round of the loop ---------------------------------------------------------------------
 
-    def step_fast(self) -> DebugExit | None:
-        """One host single-step with nothing else pending; None when it was anything but plain."""
-        core = self.core
-        w, d = core.w, self.state.d
-        core.enter(single=True)
-        if w[Word.WHY] != Why.INTR or w[Word.VECTOR] != 1 or w[Word.WATCH_HIT] or d[IS_INT]:
-            self._see_changes()
-            return None
-        if d[DR7] != DR7_CANARY:
-            self._see_changes()
-        if d[HFLAGS] & HF_INHIBIT_IRQ:
-            return None
-        if w[Word.LAST_PC] in core.pushf or d[EFLAGS] & RF:
-            self.trapped()
+    def look_at_step(self) -> Exit | None:
+        """A host single-step with nothing else pending was made, and something came of it."""
+        w, d = self.core.w, self.state.d
+        self._see_changes()
+        trapped = w[Word.WHY] == Why.INTR and w[Word.VECTOR] == 1 and not d[IS_INT]
+        if not trapped or w[Word.WATCH_HIT] or d[HFLAGS] & HF_INHIBIT_IRQ:
+            return self.stopped(self.core.error)
+        self.trapped()
         return DebugExit(1, self.state.linear_pc(), guestdebug.BS_DR6, self.arming.dr7)
 
     def round(self) -> Exit | None:
@@ -164,6 +161,7 @@ class Vcpu:
             w[Word.WATCH_HIT] &= ~REMAPPED
         if d[DR7] != DR7_CANARY:
             d[DR7] = DR7_CANARY
+            self.core.dirty.lose()
             self.set_debug(guestdebug.task_switched(self.debug))
 
     def _enter_one(self) -> Exit | None:
@@ -262,7 +260,19 @@ class Vcpu:
         if not self.state.d[HFLAGS] & HF_INHIBIT_IRQ:
             return False
         pc = self.state.linear_pc()
-        return self.core.code(pc - 1, 1) != _STI_BYTE or self.core.ends_with_mov_ss(pc)
+        return self.core.code(pc - 1, 1) != _STI_BYTE or self._ends_with_mov_ss(pc)
+
+    def _ends_with_mov_ss(self, after: int) -> bool:
+        """Some MOV SS could end in front of ``after``; looked for where it could also be STI."""
+        bits = self.state.bits()
+        for size in range(2, LONGEST + 1):
+            code = self.core.code(after - size, size)
+            opcode = read_opcode(code, bits)
+            if opcode is None or opcode.code != MOV_TO_SEGMENT or opcode.after >> 3 & 7 != _SS:
+                continue
+            if disassemble(code, after - size, bits)[0].size == size:
+                return True
+        return False
 
     def _site(self) -> Exit | None:
         """In front of an instruction that somebody wanted to see first."""
@@ -282,6 +292,7 @@ class Vcpu:
             self._at_iret = True
         elif code in MAPPING_OPCODES:
             self._at_mapping = True
+            self.core.dirty.lose()
         elif code not in self.core.sites:
             self.core.forget_site()
         self.core.pass_site()

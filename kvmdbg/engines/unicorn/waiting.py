@@ -47,6 +47,11 @@ class Interrupts:
         """Anything is queued, deliverable or not."""
         return self.irq is not None or self.nmi_pending or self.nmi_injected
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing is queued or asked for, and no handler of an NMI runs."""
+        return not (self.waiting or self.window_wanted or self.nmi_masked)
+
     def nmi_waits(self, blocked: bool) -> bool:
         """An NMI is deliverable as soon as no shadow holds it up; ``blocked`` is BLOCKIRQ."""
         return self.nmi_pending and not self.nmi_masked and not blocked
