@@ -17,13 +17,14 @@ from .diffing import Diff, compare
 from .questions import Questions
 from .stop import Stop
 from .travel import Travel
+from .undoing import Undoing
 from .visiting import Visit
 
 if TYPE_CHECKING:
     from ..history.trace import Trace
 
 
-class Moments(Questions):
+class Moments(Questions, Undoing):
     """The part of ``Vm`` that goes back in time."""
 
     _commands: Commands

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from ..engines import Capability, Engine
 from ..errors import BadInput, EngineUnavailable, NotRecorded
 from ..exits import ExceptionExit, Exit, IntrExit
-from ..history.journal import RUN, Position
+from ..history.journal import RUN, Journal, Position
 from ..history.recorded import Kept, Recorded
 from ..history.timeline import TYPECODES, Timeline
 from .entering import Owed
@@ -271,7 +271,7 @@ class Travel(Visits):
             return Mark(Position(index, clock), bisect(column, clock))
         following = journal.next_run(index + entry.enters)
         for mark in self._marks:
-            if index < mark.position.entry <= following:
+            if mark.position.clock == clock and index < mark.position.entry <= following:
                 return mark
         rows = bisect_left(column, clock)
         rows += entry.enters and rows < len(column) and column[rows] == clock
@@ -324,6 +324,7 @@ class Travel(Visits):
         if not recorded.adopt(kept):
             raise KeyboardInterrupt
         self._recording = recorded.recording
+        self.loaded = loading(recorded.journal)
         self._marks, self.bookmarks = marks, bookmarks
         self._arrive(recorded, end)
         clock = end.position.clock
@@ -377,6 +378,16 @@ class Travel(Visits):
         judge.here = entrance.pc if mark.exit is _EXIT else mark.here
         judge.raised = mark.raised
         self._landed = mark
+
+
+def loading(journal: Journal) -> int:
+    """How many entries at the beginning load a guest: up to the first KVM_SET_GUEST_DEBUG."""
+    for index in range(len(journal)):
+        if journal[index].enters:
+            break
+        if journal[index].call == "set_guest_debug":
+            return index + 1
+    return 0
 
 
 def _told(mark: Mark, was: int, end: int) -> str:

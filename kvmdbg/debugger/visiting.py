@@ -20,6 +20,8 @@ from .suggest import did_you_mean
 
 if TYPE_CHECKING:
     from ..history.asking import Past
+    from .guest import Guest
+    from .running import Runner
     from .travel import Later, Mark
 
 
@@ -28,6 +30,9 @@ class Visits:
 
     _marks: list[Mark]
     _later: Later | None
+    _landed: Mark | None
+    _guest: Guest
+    _runner: Runner
     bookmarks: dict[str, Mark]
 
     def _recorded(self) -> Recorded:
@@ -54,6 +59,20 @@ class Visits:
             raise VmInterrupted(
                 "looking at other moments was ended; the VM is intact"
             ) from interrupt
+
+    def forget_behind(self, recorded: Recorded, here: Position) -> None:
+        """The machine was put back to ``here``, and what came behind it is forgotten."""
+        if recorded.ahead is None:
+            self._later = None
+        self._guest.planter.forget(recorded.planted_at(here))
+        self._marks = [mark for mark in self._marks if mark.position <= here]
+        kept = {n: mark for n, mark in self.bookmarks.items() if mark.position <= here}
+        self.bookmarks = kept
+        if self._landed is not None and self._landed.position > here:
+            self._landed = self._landed._replace(position=here)
+        self._runner.entrance.resume(
+            recorded.setting, self._runner.entrance.exit, self._runner.entrance.owed
+        )
 
     def known(self) -> dict[str, Mark]:
         """The bookmarks that can be gone to."""

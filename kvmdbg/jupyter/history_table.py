@@ -87,6 +87,17 @@ WHEN = Command(
     examples=(("%step 5\n%vm when loop", "every turn"), ("%vm when RIP==loop", "the same")),
 )
 
+UNDO = Command(
+    "%vm undo",
+    "",
+    "Take back your last change of registers or memory.",
+    details=(
+        "One line of %vm set is one change. Again: the one before. If the guest has run since, go\n"
+        "back to the change first; the refusal names its clock."
+    ),
+    examples=(("%vm set rax=5 rbx=6\n%vm undo", "both are as they were"),),
+)
+
 RECORD = Command(
     "%vm record",
     "[on|off]",
@@ -107,4 +118,4 @@ TRACE = Command(
     examples=(("%vm record on\n%step 3\n%vm trace 2", "the last two"),),
 )
 
-PAST = (WHO, WHEN, RECORD, TRACE)
+PAST = (WHO, WHEN, UNDO, RECORD, TRACE)

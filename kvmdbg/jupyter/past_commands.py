@@ -1,4 +1,4 @@
-"""The sub-commands of ``%vm`` that ask the past: who, when, record, trace.
+"""The sub-commands of ``%vm`` that ask the past: who, when, undo, record, trace.
 
 Must not know: IPython, or how lines are split.
 """
@@ -23,6 +23,12 @@ def who(vm: Vm, args: Arguments) -> Writer:
 def when(vm: Vm, args: Arguments) -> Times:
     """Every time that a place was passed."""
     return vm.when(" ".join(args.words))
+
+
+def undo(vm: Vm, _: Arguments) -> Shown:
+    """The last edit is taken back."""
+    found = vm.undo()
+    return shown(found, [answers.undone(found, labels_of(vm.symbols))])
 
 
 def record(vm: Vm, args: Arguments) -> Shown:

@@ -97,7 +97,8 @@ def _set(session: Session, args: Arguments) -> Shown:
     vm = session.require_vm()
     width = args.value("--size", number) or 1
     changes = [change(vm, word, width) for word in args.words]
-    return sentences(vm, [carry_out() for carry_out in changes])
+    with vm.one_edit():
+        return sentences(vm, [carry_out() for carry_out in changes])
 
 
 def _dis(session: Session, args: Arguments) -> Shown:
@@ -268,6 +269,7 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "diff": _diff,
     "who": _past(past_commands.who),
     "when": _past(past_commands.when),
+    "undo": _past(past_commands.undo),
     "record": _past(past_commands.record),
     "trace": _past(past_commands.trace),
     "stop": _stop,

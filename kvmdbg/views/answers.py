@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from .difference import difference
 from .story import place
 from .tables import Card, Column, Line, Table, count, head, line
 
 if TYPE_CHECKING:
     from ..debugger.answers import Times, Writer
+    from ..debugger.undoing import Undone
     from ..history.trace import TraceRow
 
 ENDS: Final = 5
@@ -51,6 +53,13 @@ def _rows(answer: Times) -> Iterator[tuple[str, str]]:
 
 def _listed(clocks: Iterable[int]) -> str:
     return "  ".join(f"{clock:,}" for clock in clocks)
+
+
+def undone(answer: Undone, labels: Mapping[int, str] | None = None) -> Card:
+    """What was taken back, and what is otherwise again."""
+    calls = ", ".join(dict.fromkeys(answer.calls))
+    title = f"undone at clock {answer.clock:,}: {calls}"
+    return difference(answer.diff, labels)._replace(title=title, sentence="")
 
 
 def trace(

@@ -131,6 +131,17 @@ def test_an_exception_frame_is_no_instruction(vm: Vm) -> None:
     assert vm.who("$rsp+48", 8).instruction == "push rax"
 
 
+def test_a_frame_over_bytes_that_the_same_run_wrote_before_is_the_last(vm: Vm) -> None:
+    source = GUEST.replace("push rax", "mov [rsp - 8], rax")
+    vm.load(assemble(source))
+    vm.set_gate(6, "handler")
+    vm.bp("handler", kind="hw")
+    vm.cont()
+    assert vm.who(0x6FF8, 8).kind is WriterKind.EVENT
+    vm.goto(vm.when("mid")[0] + 1)
+    assert vm.who(0x6FF8, 8).kind is WriterKind.NOBODY
+
+
 def test_the_byte_of_a_breakpoint_has_no_writer(vm: Vm) -> None:
     vm.bp("loop")
     vm.bp("done")

@@ -471,3 +471,13 @@ def test_steps_on_the_bare_line_are_one_entry_and_every_one_is_found_again() -> 
         for clock in sorted(seen, key=lambda c: c * 7919 % 101):
             vm.goto(clock)
             assert vcpu.get_regs() == seen[clock]
+
+
+def test_the_beginning_is_found_again_after_a_step_from_inside_a_run() -> None:
+    with Vm(ram=1 << 20) as vm:
+        vm.load(assemble("mov ecx, 5\nagain: loop again\nhlt"))
+        vm.cont()
+        vm.goto(3)
+        vm.step()
+        assert vm.diff(0).clocks == (0, 4)
+        assert vm.goto(0).clock == 0

@@ -81,3 +81,16 @@ def test_tab_offers_labels_and_registers_to_who() -> None:
     assert candidates("%vm who rs", True, known)[1] == ["rsi", "rsp"]
     assert candidates("%vm when lo", True, known)[1] == ["loop"]
     assert candidates("%vm record o", True, known)[1] == ["on", "off"]
+
+
+def test_a_line_of_set_is_undone_as_one(guest: Run) -> None:
+    guest("%step")
+    guest("%vm set rax=5")
+    guest("%vm set rbx=6 [counter]=9 zf=1")
+    text = str(guest("%vm undo"))
+    assert "undone at clock 1: set_regs, write_memory" in text
+    regs = guest("vm.regs()")
+    assert (regs.rax, regs.rbx) == (5, 0)
+    assert guest("vm.read(vm.address('counter'), 1)") == b"\5"
+    guest("%vm undo")
+    assert guest("vm.regs()").rax == 0
