@@ -54,7 +54,7 @@ class Replay:
         """Another thread has asked for a stop."""
 
     def go(self, target: Position) -> Position:
-        """Where the guest stands then: at ``target``, or on the way there after Ctrl-C or a stop."""
+        """Where the guest stands then: at ``target``, or before it after Ctrl-C or a stop."""
         start = self._checkpoints.nearest(target)
         self._last = min(target.entry, len(self._journal) - 1)
         self._engine.restore(start.snapshot)

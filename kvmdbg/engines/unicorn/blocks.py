@@ -97,6 +97,7 @@ class Blocks:
         elif len(self._first) > _MOST:
             self._forget()
         self._w[Word.LOG_USED], self._w[Word.LOGGING] = 0, 1
+        self._learnt = (0, 0, -1)
 
     def _forget(self) -> None:
         memoryview(self._known).cast("B")[:] = bytes(32 << native.TABLE_BITS)

@@ -151,7 +151,7 @@ class Core:
         """
         if not self.observers:
             return self._enter(single)
-        self.observers.entering()
+        self.observers.entering(single)
         self._fresh[Word.PAUSE] = 1  # look at each block
         error = self._enter(single)
         self.observers.left()
@@ -178,11 +178,13 @@ class Core:
         machine, w, d = self.machine, self.w, self.machine.d
         while (why := w[Word.WHY]) & _AGAIN:
             self._reraise()
-            if why & Why.NEW_BLOCK and not self.blocks.learn():
-                break
+            if why & Why.NEW_BLOCK:
+                self._leave_rep()
+                if not self.blocks.learn():
+                    break
             if why & Why.REWRITTEN and not self._jumped_into_one():
                 self.uncount()
-                self.observers.entering()
+                self.observers.entering(single)
             if why & Why.NEW_SITES:
                 self._hook_new_sites()
             self._go_on(single)

@@ -315,10 +315,10 @@ class UnicornEngine(OneOwner):
                     exit_ = self._due(limit, end, held.seen)
                     if whole and core.w[Word.WHY] & Why.LIMIT and core.w[Word.LIMIT] == limit:
                         break
-                    # A block longer than what is left is gone through one by one.
-                    at_limit = exit_ is None and bool(core.w[Word.WHY] & Why.LIMIT)
-                    vcpu.one = vcpu.one or at_limit
-                    if at_limit and long is not None and first == long:
+                    # A block longer than what is left, or not to be logged, is gone through slowly.
+                    why = 0 if exit_ else core.w[Word.WHY]
+                    vcpu.one = vcpu.one or bool(why & (Why.LIMIT | Why.NEW_BLOCK))
+                    if why & Why.LIMIT and long is not None and first == long:
                         core.dirty.give_up()
                         long = None
             core.limit(None, None)

@@ -25,8 +25,8 @@ _GENERAL = 16
 class Observer:
     """What an observer is told; each wants only some of it."""
 
-    def entering(self) -> None:
-        """The guest is about to run."""
+    def entering(self, single: bool) -> None:
+        """The guest is about to run; ``single``: one instruction."""
 
     def left(self) -> None:
         """It ran; what it did last may yet be taken back."""
@@ -69,11 +69,11 @@ class Observers:
         for each in self.each:
             each.settle()
 
-    def entering(self) -> None:
+    def entering(self, single: bool) -> None:
         """What ran is told, and what runs now is to be."""
         for each in self.each:
             each.settle()
-            each.entering()
+            each.entering(single)
 
     def left(self) -> None:
         """The guest ran."""
@@ -117,7 +117,7 @@ class Tracer(Observer):
         state = self._core.state
         return (*state.q[:_GENERAL], state.rflags())
 
-    def entering(self) -> None:
+    def entering(self, single: bool) -> None:
         w = self._core.w
         self._open = True
         self._base, self._first = w[Word.INSNS], self._registers()
@@ -184,22 +184,31 @@ class Finder(Observer):
     def __init__(self, core: Core, wanted: Passing) -> None:
         self._core = core
         self._wanted = wanted
-        self._open = False
+        self._open = self._single = False
         self._base = self._pc = 0
 
-    def entering(self) -> None:
+    def entering(self, single: bool) -> None:
+        self._base, self._single = self._core.clock, single
         self._open = not self._core.w[Word.LOGGING]  # else the core wants the log itself
-        if self._open:
-            self._base = self._core.clock
+        if single:
+            self._pc = self._core.state.linear_pc()
+        elif self._open:
             self._core.blocks.begin_log()
 
     def left(self) -> None:
-        self._pc = self._core.state.linear_pc()
+        if not self._single:
+            self._pc = self._core.state.linear_pc()
 
     def settle(self) -> None:
-        if self._open:
-            self._open = False
+        if not self._open:
+            return
+        self._open = False
+        if not self._single:
             self._tell(self._base + self._core.blocks.find(self._wanted.pc))
+            return
+        if self._core.clock != self._base and self._pc == self._wanted.pc:
+            self._wanted.sink([self._base])
+        self._pc = self._core.state.linear_pc()
 
     def _tell(self, clocks: numpy.ndarray) -> None:
         if len(clocks):

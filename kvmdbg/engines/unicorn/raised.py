@@ -13,6 +13,7 @@ from ... import guestdebug
 from ...exits import ExceptionExit, Exit, InternalErrorExit
 from ...guestdebug import Owner, PendingException
 from ...x86 import debugreg
+from ...x86.decode import disassemble
 from ...x86.delivery import Event, EventKind
 from ...x86.opcode import INT1, INT3, INT_N, Opcode, read_opcode
 from ...x86.registers import CR0
@@ -143,5 +144,14 @@ def outside_ram(vcpu: Vcpu, error: int) -> Exit | None:
     found = vcpu.breaks_here()
     if found is not None:
         return vcpu.report(*found)
+    if vcpu.core.w[Word.TRACKS_SMC] and _is_whole(vcpu):
+        vcpu.one = True  # Unicorn has read ahead: there are instructions to run before RAM ends
+        return None
     address = vcpu.core.w[Word.BAD_ADDRESS]
     return InternalErrorExit(1, b"", f"instruction fetch from {address:#x}, outside RAM")
+
+
+def _is_whole(vcpu: Vcpu) -> bool:
+    """All bytes of the instruction at CS:RIP can be fetched."""
+    found = disassemble(vcpu.code(), 0, vcpu.state.bits(), count=1)
+    return bool(found) and found[0].is_code
