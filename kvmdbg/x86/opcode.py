@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 _LEGACY = frozenset(b"\x66\x67\xf0\xf2\xf3\x2e\x36\x3e\x26\x64\x65")
 
-PUSHF, POPF, IRET, INT3, INT_N, INT1 = 0x9C, 0x9D, 0xCF, 0xCC, 0xCD, 0xF1
+PUSHF, POPF, IRET, INT3, INT_N, INTO, INT1 = 0x9C, 0x9D, 0xCF, 0xCC, 0xCD, 0xCE, 0xF1
 SYSCALL, SYSRET, SYSENTER = 0x0F05, 0x0F07, 0x0F34
 MOV_FROM_DR, MOV_TO_DR = 0x0F21, 0x0F23
 MOV_TO_CR = 0x0F22

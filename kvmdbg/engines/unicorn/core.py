@@ -20,6 +20,7 @@ from ...x86 import decode
 from ...x86.opcode import (
     IN_OUT,
     INS_OUTS,
+    INTO,
     IRET,
     MOV_FROM_CR8,
     MOV_FROM_DR,
@@ -60,11 +61,13 @@ _AGAIN = Why.NEW_SITES | Why.REWRITTEN | Why.NEW_BLOCK
 
 # A block is decoded only if some byte in it could begin one of these.
 _SUSPECT = re.compile(
-    rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xcf]|\x0f[\x01\x05\x07\x20-\x23\x30-\x34\xc7]", re.DOTALL
+    rb"[\x6c-\x6f\xe4-\xe7\xec-\xef\x9c\xce\xcf]|\x0f[\x01\x05\x07\x20-\x23\x30-\x34\xc7]",
+    re.DOTALL,
 )
 _INTERCEPTED = frozenset(
     (
         *(MOV_FROM_DR, MOV_TO_DR, SYSCALL, SYSENTER, SYSRET, *IN_OUT, *INS_OUTS),
+        INTO,  # Unicorn asks for OF as an earlier block left it
         MOV_TO_CR,  # the tables in use are other ones, which the dirty log must know
         *(RDTSC, RDTSCP, RDMSR, WRMSR, MOV_FROM_CR8, MOV_TO_CR8, RDRAND, RDSEED),
     )
