@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kvmdbg.exits import DebugExit, ExceptionExit, Exit, HltExit
+from kvmdbg.exits import DebugExit, Exit, HltExit
 from tests.guests.bench import Bench, E, H, S
 from tests.guests.random_programs import random_program
 
@@ -56,11 +56,3 @@ def outcome(text: str, way: Way, seed: int) -> tuple[object, ...]:
 def test_a_guest_computes_the_same_however_it_is_run(seed: int, way: Way) -> None:
     text = random_program(seed)
     assert outcome(text, way, seed) == outcome(text, freely, seed)
-
-
-@pytest.mark.parametrize("overflow", [True, False])
-def test_into_asks_for_the_overflow_of_the_instruction_before_it(overflow: bool) -> None:
-    b = Bench(f"mov eax, {0x7FFFFFFF if overflow else 1}\nimul eax, eax, 2\ninto\nhlt", "protected")
-    b.vcpu.watch_vectors({4})
-    exit = b.vcpu.run()
-    assert isinstance(exit, ExceptionExit if overflow else HltExit)
