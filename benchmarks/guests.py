@@ -65,7 +65,7 @@ again:  mov [rdi], rcx
 done:   hlt
 """
 
-ROUNDS_OF = {LOOP: 3_000_000, CALLS: 3_000_000, SHORT: 30_000_000}
+ROUNDS_OF = {LOOP: 12_000_000, CALLS: 3_000_000, SHORT: 30_000_000}
 """How often a loop is gone through in one round of a measurement: some 0.1 to 0.5 s."""
 
 FOREVER = 1 << 40

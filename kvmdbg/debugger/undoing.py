@@ -17,6 +17,8 @@ from ..history.recorded import Recorded, Taken
 from ..uapi import GuestDbg
 from .diffing import Diff, compare, look_at
 from .guest import PAGE, Guest
+from .running import Runner
+from .stop import GuestDebugSetting
 from .travel import Travel
 from .visiting import Visit
 
@@ -44,8 +46,11 @@ class Undoing:
     _engine: Engine
     _travel: Travel
     _read_only: str
+    _runner: Runner
     _together: tuple[int, int] = (0, 0)
     """Entries of the journal that are one edit: the latest that had several."""
+    _settings: tuple[tuple[int, GuestDebugSetting], ...] = ()
+    """What was in force when KVM_SET_GUEST_DEBUG was given by hand, and how many entries before."""
 
     def _check(self) -> None:
         raise NotImplementedError
@@ -62,8 +67,14 @@ class Undoing:
         yield
         self._together = (begin, len(engine.journal)) if isinstance(engine, Recorded) else (0, 0)
 
+    def _note_setting(self) -> None:
+        """KVM_SET_GUEST_DEBUG is about to be given by hand."""
+        if isinstance(self._engine, Recorded):
+            before = self._runner.entrance.setting
+            self._settings += ((self._engine.position.entry, before),)
+
     def undo(self) -> Undone:
-        """Take back the last edit: of registers, memory, or what was injected or queued.
+        """Take back the last edit: registers, memory, KVM_SET_GUEST_DEBUG, an injection, a queue.
 
         Everything is as it was in front of the edit, and the edit is gone from the recording: there
         is no redo. Called again, it goes further back. If the guest has run since, that would undo
@@ -82,6 +93,11 @@ class Undoing:
             raise NotRecorded(f"a replay cannot be changed; {self._read_only}")
         recorded = self._travel._recorded()
         here = recorded.position
+        setting = self._last_setting(recorded, here)
+        if setting is not None:
+            self._runner.entrance.set_by_hand(setting.control & ~_INJECT, setting.debugreg)
+            same = look_at(recorded, self._guest.planter.originals).kept()
+            return Undone(here.clock, ("set_guest_debug",), compare(same, same, _SIDES))
         target = Position(self._last_edit(recorded, here), here.clock)
         with self.visiting() as visit:
             visit.past(self._travel.loaded).stand(*reversed(target))
@@ -100,6 +116,18 @@ class Undoing:
         after = look_at(recorded, self._guest.planter.originals)
         calls = tuple(entry.call for entry in entries)
         return Undone(here.clock, calls, compare(before, after, _SIDES))
+
+    def _last_setting(self, recorded: Recorded, here: Position) -> GuestDebugSetting | None:
+        """What was in force before the last edit, if that was a setting given here by hand."""
+        settings = [kept for kept in self._settings if kept[0] < here.entry]
+        last = max((entry for entry, _ in recorded._edits if entry < here.entry), default=-1)
+        if not settings or settings[-1][0] <= last:
+            return None
+        place, setting = settings[-1]
+        if any(recorded.journal[n].enters for n in range(place, here.entry)):
+            return None
+        self._settings = tuple(settings[:-1])
+        return setting
 
     def _last_edit(self, recorded: Recorded, here: Position) -> int:
         """The journal's entry at which the last edit begins."""

@@ -270,6 +270,7 @@ class Vm(Moments, Recordings):
         self._check()
         if control is not None:
             check_setting(control, debugreg)
+            self._note_setting()
             self._runner.entrance.set_by_hand(int(control), tuple(debugreg))
         return self._runner.entrance.setting
 

@@ -140,3 +140,26 @@ def test_an_opened_replay_answers_but_cannot_be_undone(vm: Vm, tmp_path: Path) -
         assert list(opened.when("loop")) == list(vm.when("loop"))
         with pytest.raises(NotRecorded, match="cannot be changed"):
             opened.undo()
+
+
+def test_a_setting_given_by_hand_is_taken_back_before_an_older_edit() -> None:
+    with Vm() as vm:
+        vm.load(b"\x90\xf4")
+        vm.set_regs(rax=5)
+        vm.debug(3)
+        vm.debug(1)
+        assert vm.undo().calls == ("set_guest_debug",)
+        assert vm.debug().control == 3
+        vm.undo()
+        assert vm.debug().control == 0
+        assert vm.undo().diff.registers == {"rax": (5, 0)}
+
+
+def test_a_setting_under_which_the_guest_has_run_is_not_taken_back() -> None:
+    with Vm() as vm:
+        vm.load(b"\x90\xf4")
+        vm.debug(3)
+        vm.enter()
+        with pytest.raises(BadInput):
+            vm.undo()
+        assert vm.debug().control == 3
