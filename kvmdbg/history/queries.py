@@ -6,15 +6,15 @@ Must not know: engines, or how an answer is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
 from ..errors import BadInput, UnknownName
 from ..exits import ExitReason
 from . import lanes
 from .frames import codes, frame
-from .timeline import COLUMNS, Row, Timeline, names_of
+from .timeline import COLUMNS, Row, Rows, Timeline, names_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ def _spread(values: NDArray[Any]) -> Spread | None:
     return Spread(*map(float, np.percentile(values, (0, 50, 95, 100), method="nearest")))
 
 
-class Selection:
+class Selection(Rows):
     """Some rows of a timeline, in their order; they stay as they were when they were chosen.
 
     A sequence of :class:`~kvmdbg.history.timeline.Row`, whose ``index`` is that of the timeline.
@@ -101,19 +101,6 @@ class Selection:
 
     def __len__(self) -> int:
         return len(self._columns["index"])
-
-    @overload
-    def __getitem__(self, key: int) -> Row: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[Row]: ...
-    def __getitem__(self, key: int | slice) -> Row | list[Row]:
-        places = range(len(self))[key]
-        if isinstance(places, range):
-            return [self._row(place) for place in places]
-        return self._row(places)
-
-    def __iter__(self) -> Iterator[Row]:
-        return map(self._row, range(len(self)))
 
     def _row(self, place: int) -> Row:
         index, reason, *rest = (column[place].item() for column in self._columns.values())

@@ -60,7 +60,30 @@ class Row(NamedTuple):
     host_time: float
 
 
-class Timeline:
+class Rows:
+    """Exits in columns, read as a sequence of :class:`Row`."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def _row(self, place: int) -> Row:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, key: int) -> Row: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Row]: ...
+    def __getitem__(self, key: int | slice) -> Row | list[Row]:
+        places = range(len(self))[key]
+        if isinstance(places, range):
+            return [self._row(place) for place in places]
+        return self._row(places)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._row, range(len(self)))
+
+
+class Timeline(Rows):
     """A sequence of :class:`Row`; appending costs about half a microsecond.
 
     One thread appends; others may read at any time and see only whole rows.
@@ -163,22 +186,9 @@ class Timeline:
     def __len__(self) -> int:
         return len(self._columns["host_time"])  # the last one that append fills
 
-    @overload
-    def __getitem__(self, key: int) -> Row: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[Row]: ...
-    def __getitem__(self, key: int | slice) -> Row | list[Row]:
-        places = range(len(self))[key]
-        if isinstance(places, range):
-            return [self._row(place) for place in places]
-        return self._row(places)
-
     def _row(self, place: int) -> Row:
         reason, *rest = (column[place] for column in self._columns.values())
         return Row(place, ExitReason(reason), *rest)
-
-    def __iter__(self) -> Iterator[Row]:
-        return map(self._row, range(len(self)))
 
     def column(self, name: str) -> array[int] | array[float]:
         """One column, not copied: ``numpy.frombuffer(column, dtype=column.typecode)`` is free.

@@ -18,25 +18,7 @@ from kvmdbg.debugger.stop import MemoryChange
 from kvmdbg.errors import BadInput, UnknownName, VmBusy, VmInterrupted
 from kvmdbg.history.journal import Tail
 from kvmdbg.history.recorded import Recorded
-
-LOOP = """
-start:  mov ecx, 3
-loop:   inc dword ptr [counter]
-        mov al, 0x41
-        out 0xe9, al
-        dec ecx
-        jnz loop
-done:   hlt
-        .align 8
-counter: .long 5
-"""
-LONG = """
-start:  mov ecx, 40000000
-loop:   add rax, rcx
-        dec ecx
-        jnz loop
-        hlt
-"""
+from tests.guests.counting import LONG, LOOP
 
 
 def loaded(source: str = LOOP, ram: int = 1 << 20) -> Vm:

@@ -33,20 +33,9 @@ from kvmdbg.history.recorded import Recorded
 from kvmdbg.uapi import GuestDbg
 from tests.guests import travels
 from tests.guests.comparable import programs
+from tests.guests.counting import LOOP
 from tests.guests.travels import ACTIONS, PORTS, act, seen
 from tests.guests.wild import RAM
-
-LOOP = """
-start:  mov ecx, 3
-loop:   inc dword ptr [counter]
-        mov al, 0x41
-        out 0xe9, al
-        dec ecx
-        jnz loop
-done:   hlt
-        .align 8
-counter: .long 5
-"""
 
 BUSY = """
 start:  mov rax, 0x8123

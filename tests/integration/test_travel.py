@@ -16,26 +16,7 @@ from kvmdbg.errors import BadInput, EngineUnavailable, UnknownName, VmInterrupte
 from kvmdbg.exits import DebugExit, IntrExit
 from kvmdbg.history.recorded import Recorded
 from kvmdbg.uapi import GuestDbg
-
-LOOP = """
-start:  mov ecx, 3
-loop:   inc dword ptr [counter]
-        mov al, 0x41
-        out 0xe9, al
-        dec ecx
-        jnz loop
-done:   hlt
-        .align 8
-counter: .long 5
-"""
-
-LONG = """
-start:  mov ecx, 40000000
-loop:   add rax, rcx
-        dec ecx
-        jnz loop
-        hlt
-"""
+from tests.guests.counting import LONG, LOOP
 
 
 @pytest.fixture
