@@ -1,0 +1,71 @@
+/**
+ * The frame around each view: what the kernel says, whether it still lives, and the still picture
+ * where there is no kernel. Must not know: what is inside.
+ */
+import { connect } from "./channel.js";
+import { h, liveRegion } from "./dom.js";
+
+/** @typedef {import("./channel.js").Channel} Channel */
+/**
+ * Draws a view into `root`; what it returns takes it away again.
+ * @typedef {(root: HTMLElement, channel: Channel, options: Record<string, any>) => () => void} Mount
+ */
+
+/**
+ * A view with its frame, in a widget as in JupyterLab's panel.
+ * @param {HTMLElement} host
+ * @param {Channel} channel
+ * @param {{title: string, parts: string[], mount: Mount}} view
+ * @param {Record<string, any>} [options]
+ * @returns {() => void}
+ */
+export function framed(host, channel, view, options = {}) {
+  const notice = h("div", { class: "kvmdbg-state" });
+  const says = liveRegion();
+  const inside = h("div", { class: "kvmdbg-live" });
+  const root = h("section", { class: "kvmdbg-view", role: "region", "aria-label": view.title, tabindex: "-1" }, says.element, notice, inside);
+  host.append(root);
+  const show = () => {
+    root.dataset.state = channel.state;
+    const alive = channel.state === "live" || channel.state === "running";
+    notice.textContent = alive ? "" : channel.says;
+    says.say(alive ? channel.says : "");
+  };
+  const off = [channel.on("state", show), channel.want(view.parts), view.mount(inside, channel, options)];
+  show();
+  return () => {
+    off.forEach((end) => end());
+    root.remove();
+  };
+}
+
+/**
+ * The `render` of an anywidget.
+ * @param {{title: string, parts: string[], mount: Mount}} view
+ */
+export function widget(view) {
+  return {
+    /** @param {{model: any, el: HTMLElement}} place */
+    async render({ model, el }) {
+      const channel = await connect(model).catch(() => null);
+      if (channel) return framed(el, channel, view, model.get("options"));
+      el.append(still(model, view.title));
+      return () => el.replaceChildren();
+    },
+  };
+}
+
+/**
+ * How the VM stood when the view was displayed.
+ * @param {any} model
+ * @param {string} title
+ */
+function still(model, title) {
+  const { png, text } = model.get("still");
+  return h(
+    "section",
+    { class: "kvmdbg-view", "aria-label": title, "data-state": "lost" },
+    h("div", { class: "kvmdbg-state" }, "no kernel: this is how the guest stood when the view was made; run the cell again"),
+    png ? h("img", { src: `data:image/png;base64,${png}`, alt: text }) : h("pre", {}, text),
+  );
+}
