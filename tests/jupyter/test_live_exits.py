@@ -167,14 +167,15 @@ def test_many_rows_go_without_their_clocks(vm: Vm) -> None:
 def test_a_page_may_ask_for_clocks_from_a_row_on(vm: Vm, page: Page) -> None:
     vm.step(4)
     page.look(vm)
-    said, data = page.columns.rows(vm, "clock", 1)
+    ((said, data),) = page.columns.rows(vm, page.epoch, "clock", 1)
     assert (said["from"], said["count"], said["total"]) == (1, 3, 4)
     assert struct.unpack("<3d", data) == (2.0, 3.0, 4.0)
 
 
 def test_a_page_may_ask_before_anything_was_sent(vm: Vm) -> None:
     vm.step(3)
-    said, data = ExitColumns().rows(vm, "code", 0)
+    columns = ExitColumns()
+    ((said, data),) = columns.rows(vm, columns.epoch, "code", 0)
     assert (said["count"], len(data)) == (3, 3)
 
 
@@ -188,7 +189,7 @@ def test_asking_for_what_is_not_there_is_one_line(
     vm.step(3)
     page.look(vm)
     with pytest.raises(BadInput):
-        page.columns.rows(vm, column, first)
+        page.columns.rows(vm, page.epoch, column, first)
 
 
 def test_a_row_that_the_guest_gets_back_later_begins_another_epoch(vm: Vm, page: Page) -> None:
@@ -289,7 +290,7 @@ def test_of_an_opened_recording_it_is_not_known_what_the_guest_got_back(
 
 def test_an_exit_is_described_in_words(vm: Vm, page: Page) -> None:
     vm.step(2)
-    found = page.columns.describe(vm, 1)
+    found = page.columns.describe(vm, page.epoch, 1)
     assert found["says"] == "exit 1: DEBUG step at loop+3, clock 2"
     assert ["DR6", "0xffff4ff0: causes: BS"] in found["facts"]
     assert (found["clock"], found["pc"]["label"]) == (2, "loop+3")
@@ -298,7 +299,7 @@ def test_an_exit_is_described_in_words(vm: Vm, page: Page) -> None:
 def test_an_exit_of_the_recorded_future_says_so(vm: Vm, page: Page) -> None:
     vm.step(4)
     vm.goto(1)
-    found = page.columns.describe(vm, 3)
+    found = page.columns.describe(vm, page.epoch, 3)
     assert found["says"] == "exit 3: DEBUG step at loop, clock 4"
     assert ["", "in the recorded future"] in found["facts"]
 
@@ -307,25 +308,30 @@ def test_an_exit_of_the_recorded_future_says_so(vm: Vm, page: Page) -> None:
 def test_an_exit_that_is_not_there_is_one_line(vm: Vm, page: Page, index: object) -> None:
     vm.step(2)
     with pytest.raises(BadInput, match="there is no exit"):
-        page.columns.describe(vm, index)
+        page.columns.describe(vm, page.epoch, index)
 
 
 def test_an_exit_is_a_moment_to_go_to(vm: Vm, page: Page) -> None:
     vm.step(4)
-    vm.goto(page.columns.clock_of(vm, 1))
+    vm.goto(page.columns.clock_of(vm, page.epoch, 1))
     assert part(vm, Wishes())["here"] == 2
 
 
 def test_without_a_clock_there_is_no_moment_to_go_to(vm: Vm, page: Page) -> None:
     vm.timeline.append(DebugExit(3, 0x8000), 0x8000, -1)
     with pytest.raises(BadInput, match="counts no instructions"):
-        page.columns.clock_of(vm, 0)
+        page.columns.clock_of(vm, page.epoch, 0)
 
 
-def test_a_page_with_another_epoch_is_told_to_look_again(page: Page) -> None:
-    page.columns.check(page.epoch)
+def test_a_page_with_another_epoch_is_told_to_look_again(vm: Vm, page: Page) -> None:
+    vm.step(3)
+    page.look(vm)
+    vm.load(assemble(LONG))
+    vm.cont(max_instructions=9)
     with pytest.raises(BadInput, match="look again"):
-        page.columns.check(page.epoch - 1)
+        page.columns.describe(vm, page.epoch, 0)
+    with pytest.raises(BadInput, match="look again"):
+        page.columns.clock_of(vm, page.epoch, 0)
 
 
 def test_a_million_exits_become_bytes_in_a_moment(vm: Vm) -> None:

@@ -180,8 +180,7 @@ def words_of(row: Row, own: bool) -> str:
 class ExitColumns:
     """What the pages have of one VM's exits, and what they lack.
 
-    Within an epoch rows are only added. ``rows`` needs no guest that stands still: it answers from
-    what was taken at the last ``update``.
+    Within an epoch rows are only added.
     """
 
     def __init__(self) -> None:
@@ -208,13 +207,13 @@ class ExitColumns:
         names = ("code", "clock") if self._sent - first <= TOGETHER else ("code",)
         return self.epoch, [self._message(name, first) for name in names]
 
-    def rows(self, vm: Vm, column: object, first: object) -> Message:
+    def rows(self, vm: Vm, epoch: object, column: object, first: object) -> list[Message]:
         """One column from a row on, for a page that asks. BadInput for what is not there."""
-        if not len(self):
-            self._look(vm)
+        self._look(vm)
+        self.check(epoch)
         if not isinstance(column, str) or column not in COLUMNS:
             raise BadInput(f"exits have no column {column!r}; choose {' or '.join(COLUMNS)}")
-        return self._message(column, _whole(first, len(self) + 1))
+        return [self._message(column, _whole(first, len(self) + 1))]
 
     def _message(self, name: str, first: int) -> Message:
         size = COLUMNS[name]
@@ -267,22 +266,27 @@ class ExitColumns:
 
     # One exit
 
+    def _here(self, vm: Vm, epoch: object) -> _Present:
+        self._look(vm)
+        self.check(epoch)
+        return _Present.of(vm)
+
     def check(self, epoch: object) -> None:
         """BadInput if a page speaks of exits that are no more."""
         if epoch != self.epoch:
             raise BadInput("the exits are others now: look again")
 
-    def clock_of(self, vm: Vm, index: object) -> int:
+    def clock_of(self, vm: Vm, epoch: object, index: object) -> int:
         """Where to go for an exit, in instructions. BadInput if there is none, or no clock."""
-        present = _Present.of(vm)
+        present = self._here(vm, epoch)
         clock = present.row(_whole(index, present.total)).clock
         if clock < 0:
             raise BadInput("this engine counts no instructions, so there is no way to an exit")
         return clock
 
-    def describe(self, vm: Vm, index: object) -> dict[str, Any]:
+    def describe(self, vm: Vm, epoch: object, index: object) -> dict[str, Any]:
         """Everything about one exit in words; ``clock`` is None where there is none."""
-        present = _Present.of(vm)
+        present = self._here(vm, epoch)
         number = _whole(index, present.total)
         row, own = present.row(number), present.is_given_back(number)
         label, clock = vm.label(row.pc), None if row.clock < 0 else row.clock
