@@ -72,6 +72,15 @@ describe("following", () => {
     expect(model.span.to).toBeGreaterThan(300);
   });
 
+  test("to follow after going back is to see the present", () => {
+    add(1000);
+    model.see({ from: 0, to: 100 });
+    model.update(part(500), 1500);
+    expect(model.span).toEqual({ from: 0, to: 100 });
+    model.follow(true);
+    expect([model.following, model.span]).toEqual([true, { from: 410, to: 510 }]);
+  });
+
   test("another epoch begins with everything in sight", () => {
     add(100);
     model.see({ from: 20, to: 30 });

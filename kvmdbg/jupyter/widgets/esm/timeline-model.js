@@ -136,9 +136,13 @@ export class TimelineModel {
     return this.span.from + part * (this.span.to - this.span.from);
   }
 
-  /** @param {boolean} on */
+  /**
+   * Keep the newest exits in sight or, after going back, the present.
+   * @param {boolean} on
+   */
   follow(on) {
-    if (on) this.see({ from: this.all.to - (this.span.to - this.span.from), to: this.all.to });
+    const { all, span } = this;
+    if (on) this.see(this.ahead ? revealing(span, this.here, all) : { from: all.to - (span.to - span.from), to: all.to });
     this.following = on;
     this.changed();
   }

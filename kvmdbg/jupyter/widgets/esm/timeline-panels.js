@@ -14,27 +14,25 @@ import { counted, grouped, queryFor } from "./timeline-scale.js";
 export const LAST_ROWS = 20;
 
 /**
- * Names, counts and marks of the lanes, each with a box that hides it.
- * @param {ExitStore} store
+ * Names and marks of the lanes, each with a box that hides it and room for its count.
  * @param {Scene} scene
  * @param {Theme} theme
  * @param {(name: string, shown: boolean) => void} onShow
  */
-export function laneNames(store, scene, theme, onShow) {
+export function laneNames(scene, theme, onShow) {
   const rows = scene.lanes.map((name) => {
     const canvas = /** @type {HTMLCanvasElement} */ (h("canvas", { "aria-hidden": "true", class: "kvmdbg-tl-mark" }));
     drawLegendMark(canvas, scene.style(name), theme);
     const box = /** @type {HTMLInputElement} */ (
       h("input", { type: "checkbox", onchange: () => onShow(name, box.checked), checked: !scene.hidden.has(name) })
     );
-    const count = store.lanes.get(name)?.size ?? 0;
     return h(
       "label",
       { class: "kvmdbg-tl-lane", style: `height:${LANE_HEIGHT}px`, "data-lane": name, "data-hidden": scene.hidden.has(name) },
       box,
       canvas,
       h("span", { class: "kvmdbg-tl-name", title: name }, name),
-      h("span", { class: "kvmdbg-tl-count" }, grouped(count)),
+      h("span", { class: "kvmdbg-tl-count" }),
     );
   });
   return rows;

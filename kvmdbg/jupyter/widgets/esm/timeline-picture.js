@@ -16,7 +16,7 @@ const MARK_ROOM = 9; // pixels for each mark: where there is less, bars are draw
 const RADIUS = 5;
 const LEAST_BAR = 3; // pixels above and below a lane's middle
 const PALE = 0.4; // exits of the recorded future
-const TICK_ROOM = 110;
+const TICK_ROOM = 90;
 
 /**
  * Bring a canvas to the size of its element in the screen's own pixels; its pen, scaled.
@@ -46,9 +46,10 @@ export function paintTimeline(canvas, width, store, scene, theme) {
   const pen = sharpPen(canvas, width, height);
   if (!pen || width < 1) return;
   pen.clearRect(0, 0, width, height);
+  if (!store.size) return;
   paintGround(pen, width, height - AXIS_HEIGHT, scene, theme);
   paintAxis(pen, width, height - AXIS_HEIGHT, scene, theme);
-  if (store.size) paintLanes(pen, width, store, scene, theme);
+  paintLanes(pen, width, store, scene, theme);
   paintSelection(pen, width, height - AXIS_HEIGHT, store, scene, theme);
   paintPresent(pen, width, height - AXIS_HEIGHT, scene, theme);
   paintCursor(pen, width, height - AXIS_HEIGHT, store, scene, theme);
@@ -168,7 +169,7 @@ function paintBars(pen, counts, most, y, color, border) {
  * @param {Theme} theme
  */
 function paintSelection(pen, width, height, store, scene, theme) {
-  if (!scene.selection || !store.size) return;
+  if (!scene.selection) return;
   const [first, end] = scene.selection;
   const half = scene.axis === "exit" ? 0.5 : 0;
   const left = pixelOf(scene.span, width, placeOf(store, scene.axis, first) - half);
