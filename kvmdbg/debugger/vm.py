@@ -316,18 +316,19 @@ class Vm(Moments, Recordings, Interrupts):
         length: int | None = None,
         when: str | None = None,
         temporary: bool = False,
+        slot: int | None = None,
     ) -> Breakpoint:
         """Stop the guest at an instruction or at a memory access.
 
         ``where`` as for :meth:`address`. ``kind`` is ``sw`` (an INT3 in guest memory, any number of
-        them) or ``hw`` (one of four debug registers); by default ``sw`` for execution, ``hw`` for
-        data. ``access`` is ``x``, ``w`` or ``rw``; ``length`` 1, 2, 4 or 8 bytes, by default the
-        most up to 4 (2 in real mode) that the address allows. ``when`` is a condition such as
-        ``"rax == 3 and hits > 2"``. ``temporary`` deletes it after it stopped the guest once.
+        them) or ``hw`` (a debug register; ``slot`` 0-3 says which); by default ``sw`` for execution
+        without a slot, else ``hw``. ``access`` is ``x``, ``w`` or ``rw``; ``length`` 1, 2, 4 or 8
+        bytes, by default the most up to 4 (2 in real mode) that the address allows. ``when`` is a
+        condition (``"rax == 3 and hits > 2"``). ``temporary`` deletes it after one stop.
         Raises BreakpointError, AddressError, ExpressionError, UnknownName.
         """
         self._check()
-        return self._table.add(self.address(where), kind, access, length, when, temporary)
+        return self._table.add(self.address(where), kind, access, length, when, temporary, slot)
 
     @in_turn
     def bp_vector(self, vector: int, when: str | None = None) -> Breakpoint:
