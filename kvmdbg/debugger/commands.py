@@ -22,7 +22,7 @@ from .running import Runner
 from .stepping import HOWS, Stepper
 from .stop import Stop
 from .suggest import did_you_mean
-from .turns import Turns
+from .turns import PATIENCE, Turns
 from .why import why
 
 T = TypeVar("T")
@@ -91,9 +91,9 @@ class Commands:
                 pass
 
     @contextmanager
-    def occupied(self) -> Iterator[None]:
+    def occupied(self, patience: float = PATIENCE, looking: bool = False) -> Iterator[None]:
         """The VM is this thread's alone; VmBusy for all others, and here if it is theirs."""
-        if not self.turns.take():
+        if not self.turns.take(patience, looking):
             raise VmBusy("the VM is running in another thread; only request_stop() may be called")
         try:
             yield

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from .commands import Commands
+from .turns import PATIENCE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,12 +35,15 @@ class TakesTurns:
     def _check(self) -> None:
         raise NotImplementedError
 
-    def turn(self) -> AbstractContextManager[None]:
+    def turn(
+        self, patience: float = PATIENCE, looking: bool = False
+    ) -> AbstractContextManager[None]:
         """``with vm.turn():`` no other thread's calls come in between.
 
-        Raises VmBusy if another thread has the VM for longer than a quarter of a second.
+        Raises VmBusy if another thread keeps the VM for longer than ``patience`` seconds.
+        ``looking`` promises to change nothing and to be quick: other threads wait for it.
         """
-        return self._commands.occupied()
+        return self._commands.occupied(patience, looking)
 
     def listen(self, heard: Callable[[], None]) -> Callable[[], None]:
         """Call ``heard`` whenever something begins that may change the guest; gives what ends that.
@@ -50,6 +54,11 @@ class TakesTurns:
         listeners = self._commands.turns.listeners
         listeners.append(heard)
         return lambda: listeners.remove(heard) if heard in listeners else None
+
+    @property
+    def turns_begun(self) -> int:
+        """How many turns have begun: while it is busy and this stays, one command is under way."""
+        return self._commands.turns.begun
 
     @property
     def busy(self) -> bool:

@@ -71,7 +71,7 @@ def program(program: Program, notes: list[str], vm: Vm | None = None) -> Shown:
 
 def where(vm: Vm) -> Shown:
     """The last stop, the registers and the code around: what ``%vm`` alone shows."""
-    last = _standing_stop(vm)
+    last = standing_stop(vm)
     stop = [] if last is None else [story.stop(last, labels_of(vm.symbols))]
     return shown(last, [*stop, _registers(vm), _around(vm)])
 
@@ -86,14 +86,14 @@ def registers(vm: Vm) -> Shown:
     return shown(vm.regs(), [_registers(vm)])
 
 
-def _standing_stop(vm: Vm) -> Stop | None:
+def standing_stop(vm: Vm) -> Stop | None:
     """The last stop, unless ``%vm exit`` or Python has run the guest on since."""
     last = vm.last_stop
     return last if last is not None and last.clock == vm.vcpu.clock else None
 
 
 def _registers(vm: Vm) -> Card:
-    last = _standing_stop(vm)
+    last = standing_stop(vm)
     changed = {} if last is None else {**last.changes.registers, **last.changes.flags}
     return cpu.registers(vm.regs(), vm.sregs(), changed)
 

@@ -12,6 +12,7 @@ from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
 from .history_table import DIFF, PAST, TIMELINE
+from .view_table import VIEW
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
@@ -247,6 +248,7 @@ _VM = (
         examples=(("%vm bookmark here\n%step\n%vm goto here", ""),),
     ),
     TIMELINE,
+    VIEW,
     DIFF,
     *PAST,
     Command(

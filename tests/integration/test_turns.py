@@ -96,6 +96,22 @@ def test_a_turn_may_be_taken_again_by_its_owner() -> None:
     assert taken == [False, True]
 
 
+def test_who_only_looks_is_waited_for_however_slow_the_host() -> None:
+    turns, looking = Turns(), threading.Event()
+
+    def look() -> None:
+        assert turns.take(looking=True)
+        looking.set()
+        time.sleep(0.2)
+        turns.give_back()
+
+    thread = in_thread(look)
+    assert looking.wait(5)
+    assert turns.take(patience=0.01)
+    turns.give_back()
+    thread.join()
+
+
 def test_a_long_run_is_not_waited_for(vm: Vm) -> None:
     runner = in_thread(vm.cont)
     while not vm.busy:
