@@ -14,6 +14,7 @@ from ...debugger.stop import Stop
 from ...debugger.vm import Vm
 from ...views import cpu
 from .. import cards
+from ..looking import standing_stop
 from .wishes import Wishes
 
 Part = Callable[[Vm, Wishes], dict[str, Any]]
@@ -30,7 +31,7 @@ def moment(vm: Vm, wishes: Wishes, parts: Mapping[str, Part]) -> dict[str, Any]:
     """The VM as it stands. The caller has the VM's turn."""
     sregs = vm.sregs()
     mode, pc = sregs.mode, vm.address("$rip")
-    stop = cards.standing_stop(vm)
+    stop = standing_stop(vm)
     return {
         "state": "stopped",
         "says": _says(vm, stop),
