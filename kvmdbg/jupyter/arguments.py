@@ -21,12 +21,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a magic: ``--mode real`` (``value`` names what follows) or a bare flag."""
+    """An option of a magic: ``--mode real`` (``value`` names what follows) or a bare flag.
+
+    ``takes`` says what completion may offer for the value, as ``Command.takes`` does.
+    """
 
     name: str
     value: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
+    takes: str = "nothing"
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,12 @@ class Command:
     """What may be written after ``name``, and how to explain it.
 
     ``words`` is the least and the greatest number of words. ``takes`` says per word what completion
-    may offer (the last one repeats): ``label``, ``place`` for assignments, ``number``,
-    ``setting`` for ``%vm debug``, ``line`` and ``level`` for ``%vm irq``, ``engine``, ``side`` of a
-    comparison, ``export``, ``file`` (IPython's own offer), ``variable``, ``topic``,
-    ``writable``, ``switch`` or ``nothing``. ``examples`` are lines that run, with what they do.
+    may offer (the last one repeats): ``label``, ``place`` for assignments, ``setting`` for ``%vm
+    debug``, ``line`` and ``level`` for ``%vm irq``, ``engine``, ``side`` of a comparison,
+    ``export``, ``file``, ``variable`` (or a file), ``program``, ``topic``, ``writable``, ``when``,
+    ``vector``, ``moment``, ``span`` of two moments, ``switch``, or typical values: ``size``,
+    ``count``, ``time``; else ``number`` or ``nothing``. ``examples`` are lines that run, with what
+    they do.
     """
 
     name: str

@@ -23,7 +23,7 @@ ACCESSES = ("x", "w", "rw")
 DEBUG_FLAGS = tuple(str(flag.name).lower() for flag in GuestDbg)
 
 _MODE = Option("--mode", "MODE", "the processor's mode: real, protected or long", MODES)
-_RAM = Option("--ram", "SIZE", "guest RAM, as 64K or 16M (16M if not said)")
+_RAM = Option("--ram", "SIZE", "guest RAM, as 64K or 16M (16M if not said)", takes="size")
 
 ASM = Command(
     "%%asm",
@@ -37,7 +37,7 @@ ASM = Command(
         Option("--no-load", "", "only assemble; leave the VM alone"),
     ),
     words=(0, 1),
-    takes=("nothing",),
+    takes=("program",),
     details=(
         "NAME becomes a Python variable that holds the Program. A VM is made if there is none, or\n"
         "if the one at hand has another mode or RAM size. Errors count lines from the one below\n"
@@ -134,7 +134,12 @@ _VM = (
         "Load a file, a Program or bytes into the VM.",
         options=(
             Option("--at", "ADDRESS", "where the first byte goes"),
-            Option("--entry", "WHERE", "where the guest begins: a label, an address, SEG:OFF"),
+            Option(
+                "--entry",
+                "WHERE",
+                "where the guest begins: a label, an address, SEG:OFF",
+                takes="label",
+            ),
         ),
         words=(1, 1),
         takes=("variable",),
@@ -146,8 +151,8 @@ _VM = (
         "Run until something stops the guest.",
         aliases=("cont", "c"),
         options=(
-            Option("--max", "N", "stop after N instructions, as 5000 or 50M"),
-            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms"),
+            Option("--max", "N", "stop after N instructions, as 5000 or 50M", takes="count"),
+            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms", takes="time"),
             Option("--hits", "N", "the breakpoint that is met stops at its Nth hit from here"),
         ),
         details="The notebook's stop button (or Ctrl-C) stops the guest too; it can go on after.",
@@ -234,7 +239,7 @@ _VM = (
         "CLOCK|BOOKMARK",
         "To another moment: an instruction clock, or a bookmark.",
         words=(1, 1),
-        takes=("number",),
+        takes=("moment",),
         examples=(("%step 3\n%vm goto 1", "where one instruction had been executed"),),
     ),
     Command(
@@ -242,7 +247,7 @@ _VM = (
         "[NAME]",
         "Name the present moment, for %vm goto; alone: list the bookmarks.",
         words=(0, 1),
-        takes=("nothing",),
+        takes=("moment",),
         examples=(("%vm bookmark here\n%step\n%vm goto here", ""),),
     ),
     TIMELINE,
@@ -301,8 +306,8 @@ _VM = (
         "[--max N] [--timeout TIME]",
         "The ioctl line by hand: enter the guest once (KVM_RUN) and show the raw exit.",
         options=(
-            Option("--max", "N", "stop after N instructions, as 5000 or 50M"),
-            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms"),
+            Option("--max", "N", "stop after N instructions, as 5000 or 50M", takes="count"),
+            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms", takes="time"),
         ),
         details=(
             "Runs with what %vm debug or the last %step has set. The exit goes into the timeline;\n"
@@ -323,7 +328,7 @@ _VM = (
         "The guest and its exits for others; KIND c without FILE: show it.",
         options=(Option("--exits", "N", "c: how many exits are foreseen (16)"),),
         words=(1, 2),
-        takes=("export", "nothing"),
+        takes=("export", "file"),
         details=(
             "c       a C program against linux/kvm.h, without anything of ours; it compares each\n"
             "        exit of the real KVM with the one that a copy of the guest has foreseen, by\n"
@@ -369,7 +374,7 @@ _VM = (
         "VECTOR HANDLER",
         "Install a handler for a vector in the guest's interrupt table.",
         words=(2, 2),
-        takes=("number", "label"),
+        takes=("vector", "label"),
         examples=(("%vm gate 0x21 handler", ""),),
     ),
     Command(
@@ -403,7 +408,7 @@ _VM = (
         "[ENGINE[:PROFILE] [ENGINE[:PROFILE]]] [--steps N] [--by instruction|exit]",
         "Run the guest on two engines in lock-step; show where they part.",
         options=(
-            Option("--steps", "N", "compare at most N steps, as 5000 or 1M (100k)"),
+            Option("--steps", "N", "compare at most N steps, as 5000 or 1M (100k)", takes="count"),
             Option("--by", "UNIT", "instruction (the default) or exit", ("instruction", "exit")),
         ),
         words=(0, 2),

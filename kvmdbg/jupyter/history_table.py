@@ -18,9 +18,14 @@ TIMELINE = Command(
     options=(
         Option("--reason", "REASON", "only exits of this reason", REASONS),
         Option("--cause", "CAUSE", "only debug exits with this cause", tuple(CAUSES)),
-        Option("--exception", "VECTOR", "only with this vector, as #PF or 14"),
-        Option("--at", "WHERE", "only where the guest stood there"),
-        Option("--between", "A:B", "only from one moment to another: clocks or bookmarks"),
+        Option("--exception", "VECTOR", "only with this vector, as #PF or 14", takes="vector"),
+        Option("--at", "WHERE", "only where the guest stood there", takes="label"),
+        Option(
+            "--between",
+            "A:B",
+            "only from one moment to another: clocks or bookmarks",
+            takes="span",
+        ),
         Option("--stats", "", "also causes, and how far the exits are apart"),
     ),
     words=(0, 1),
@@ -44,7 +49,7 @@ DIFF = Command(
     "A [B]",
     "What differs between two moments; without B between A and now.",
     words=(1, 2),
-    takes=("number",),
+    takes=("moment",),
     details=(
         "A and B are clocks or bookmarks.\n"
         "Registers, flags, debug and system registers, bytes of memory, side by side. The guest\n"
@@ -79,7 +84,7 @@ WHEN = Command(
     "RIP==WHERE | WHERE",
     "Every time that an instruction was about to run, in the whole recording.",
     words=(1, 8),
-    takes=("label",),
+    takes=("when",),
     details=(
         "The recorded future counts too; the guest stays where it is.\n"
         "The line gives back the Times: t.clocks, t.first, t.before, len(t), ..."
