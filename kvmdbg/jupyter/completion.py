@@ -22,7 +22,7 @@ from IPython.core.completer import (
 
 from ..program import Program
 from . import lines
-from .offers import Found, Known, Offer, offers
+from .offers import Found, Known, Offer, offers, operand
 
 if TYPE_CHECKING:
     from .session import Session
@@ -30,14 +30,25 @@ if TYPE_CHECKING:
 _MOST_FILES = 200
 
 
-def candidates(before: str, first_line: bool, known: Known) -> Found:
-    """The fragment being completed and what may stand there; nothing for a line not ours.
+class _Alone(list[SimpleCompletion]):
+    """Completions beside which there are no others, not even if there are none.
+
+    IPython lets a matcher silence the rest only if it counts one at least; where nothing can stand,
+    Python's names cannot either.
+    """
+
+    def __len__(self) -> int:
+        return max(1, super().__len__())
+
+
+def candidates(before: str, first_line: bool, known: Known) -> Found | None:
+    """The fragment being completed and what may stand there; None for a place not ours.
 
     >>> candidates("%vm ti", True, Known())
     ('ti', [Offer(text='timeline', type='command')])
     """
     spot = None if lines.in_braces(before) else lines.spot(before, first_line)
-    return ("", []) if spot is None else offers(spot, known)
+    return None if spot is None else offers(spot, known)
 
 
 def known_to(session: Session) -> Known:
@@ -86,16 +97,27 @@ def _entries(base: Path, before: str, name: str) -> Iterator[Offer]:
         yield Offer(f"{before}{entry.name}{'/' * is_folder}", "folder" if is_folder else "file")
 
 
+def _found(context: CompletionContext, session: Session) -> Found | None:
+    """In a cell of assembly its own labels, elsewhere what our lines take."""
+    above = "".join(context.full_text.splitlines(True)[: context.cursor_line])
+    first, before = not above.strip(), context.text_until_cursor
+    if lines.is_assembly(context.full_text) and not first:
+        return operand(before, lines.defined(context.full_text))
+    return candidates(before, first, known_to(session))
+
+
 def make_matcher(session: Session) -> MatcherAPIv2:
     """A matcher for ``ip.Completer.custom_matchers``."""
 
     def kvmdbg_matcher(context: CompletionContext) -> SimpleMatcherResult:
-        before = context.text_until_cursor
-        fragment, words = candidates(before, context.cursor_line == 0, known_to(session))
+        found = _found(context, session)
+        if found is None:
+            return SimpleMatcherResult(completions=[])
+        fragment, words = found
         return SimpleMatcherResult(
-            completions=[SimpleCompletion(word.text, type=word.type) for word in words],
+            completions=_Alone(SimpleCompletion(word.text, type=word.type) for word in words),
             matched_fragment=fragment,
-            suppress=bool(words),
+            suppress=True,
             ordered=True,
         )
 

@@ -17,6 +17,9 @@ _LINE = re.compile(r"\s*(?:[\w.\[\], ]+=\s*)?%(vm|step|bp)(?=[\s?;]|$)")
 _CELL = re.compile(r"\s*%%(asm)(?=[\s?]|$)")
 _CONDITION = re.compile(r"(?:^|\s)if\s(.*)$", re.DOTALL)
 _UNTIL = re.compile(r"(?:^|\s)until\s(.*)$", re.DOTALL)
+_STATEMENT = re.compile(r"(?:.*[;:])?\s*(?:(?:rep\w*|lock)\s+)?")
+_COMMENT = re.compile(r"#|//")
+_DEFINITION = re.compile(r"^[ \t]*([A-Za-z_.?@][\w.?@$]*):", re.MULTILINE)
 _OPEN_BRACE = re.compile(r"(?<!\{)\{[^{}]*$")
 
 
@@ -69,6 +72,24 @@ def at(cell: str, cursor: int) -> At:
 def is_assembly(cell: str) -> bool:
     """Whether the cell is a ``%%asm`` cell."""
     return _CELL.match(cell) is not None
+
+
+def defined(cell: str) -> list[str]:
+    """The labels that a text of assembly defines.
+
+    >>> defined("start: nop\\nx: jmp x")
+    ['start', 'x']
+    """
+    return list(dict.fromkeys(_DEFINITION.findall(cell)))
+
+
+def takes_operand(before: str) -> bool:
+    """Whether an operand may follow in a line of assembly, rather than a mnemonic or a comment.
+
+    >>> takes_operand("x: mov eax, "), takes_operand("x: ")
+    (True, False)
+    """
+    return not _COMMENT.search(before) and not _STATEMENT.fullmatch(before)
 
 
 def line(text: str, first: bool) -> Line | None:

@@ -17,6 +17,7 @@ from ..engines import ENGINES
 from ..x86.registers import Regs
 from ..x86.vectors import Vector
 from ..x86.vectors import name as vector_name
+from . import lines
 from .assignments import PARTS
 from .commands import (
     ACCESSES,
@@ -119,6 +120,14 @@ def register_type(name: str) -> str:
     return "flag" if name.lstrip("$") in (*_FLAGS, *DOLLAR_ONLY) else "register"
 
 
+ASSEMBLY_REGISTERS = tuple(
+    name
+    for name in REGISTERS
+    if register_type(name) == "register" and name not in ("pc", "cpl", "efer")
+)
+"""What an instruction may name; flags and our own words it cannot."""
+
+
 def _registers(names: Iterable[str]) -> list[Offer]:
     return [Offer(name, register_type(name)) for name in names]
 
@@ -204,6 +213,20 @@ def _stop(spot: Spot, known: Known) -> Found:
     """What ``%bp`` begins with."""
     fragment, words = place(spot.text, known)
     return fragment, [*words, *_all("keyword", BP_ACTIONS)] if fragment == spot.text else words
+
+
+def operand(before: str, labels: Iterable[str]) -> Found:
+    """An operand in a line of assembly; of mnemonics nothing is offered.
+
+    >>> operand("jmp st", ["start"])
+    ('st', [Offer(text='start', type='label')])
+    """
+    head, fragment = _split_name(before)
+    if not lines.takes_operand(head) or (head and head[-1].isdigit()):
+        return fragment, []
+    sizes = [f"{size} ptr" for size in SIZES]
+    words = [*_all("label", labels), *_registers(ASSEMBLY_REGISTERS), *_all("size", sizes)]
+    return fragment, matching(fragment, words)
 
 
 # Single words

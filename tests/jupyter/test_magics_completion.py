@@ -25,11 +25,12 @@ KNOWN = Known(
 
 
 def offered(line: str, first_line: bool = True) -> list[str]:
-    return [offer.text for offer in candidates(line, first_line, KNOWN)[1]]
+    return [*types(line, first_line)]
 
 
-def types(line: str) -> dict[str, str]:
-    return {offer.text: offer.type for offer in candidates(line, True, KNOWN)[1]}
+def types(line: str, first_line: bool = True) -> dict[str, str]:
+    _, words = candidates(line, first_line, KNOWN) or ("", [])
+    return {offer.text: offer.type for offer in words}
 
 
 @pytest.mark.parametrize(
@@ -257,6 +258,26 @@ def test_in_braces_python_variables_are_offered(
 ) -> None:
     shell.user_ns["where_of_mine"] = 1
     assert complete("%vm mem {where_o") == ["%vm mem {where_of_mine"]
+
+
+@pytest.mark.parametrize(
+    "line", ["%vm regs ", "%vm mem counter ", "%vm mem pri", "%vm nosuch ", "%step over "]
+)
+def test_where_nothing_fits_python_names_are_not_offered(complete: Complete, line: str) -> None:
+    assert complete(line) == []
+
+
+def test_a_cell_of_assembly_offers_its_labels_and_registers(complete: Complete) -> None:
+    cell = "%%asm\nagain: dec ecx\njnz ag"
+    assert complete(cell) == [cell.removesuffix("ag") + "again"]
+    assert complete("%%asm\nmov r1") == [
+        f"%%asm\nmov r1{n}{s}" for n in range(6) for s in ("", "d", "w", "b")
+    ]
+
+
+@pytest.mark.parametrize("line", ["pri", "mov eax, pri", "x: pri", "nop # pri", "mov eax, 5"])
+def test_a_cell_of_assembly_offers_no_python(complete: Complete, line: str) -> None:
+    assert complete(f"%%asm\n{line}") == []
 
 
 def test_our_magics_are_completed_by_name(complete: Complete) -> None:
