@@ -56,6 +56,15 @@ class Command:
     details: str = ""
     examples: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def help(self) -> str:
+        """The line that explains it.
+
+        >>> Command("%bp int", "VECTOR", "Stop before a vector.").help
+        '%vm help bp'
+        """
+        return f"%vm help {self.name.lstrip('%').removeprefix('vm ').split()[0]}"
+
     def option(self, name: str) -> Option:
         """The option of that name; UnknownName with a suggestion otherwise."""
         for option in self.options:
@@ -147,15 +156,19 @@ def _checked(option: Option, value: str) -> str:
 
 def _check_count(command: Command, words: Sequence[str]) -> None:
     least, greatest = command.words
-    shape = f"{command.name} {command.usage}".rstrip()
+    shape = f"{command.name} {command.usage}".rstrip() + f"; more: {command.help}"
     if len(words) < least:
         raise BadInput(f"something is missing: {shape}")
     if len(words) > greatest:
         raise BadInput(f'unexpected "{words[greatest]}": {shape}')
 
 
-def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UnknownName:
+def unknown(
+    kind: str, name: str, known: Iterable[str], where: str = "", listed: str = ""
+) -> UnknownName:
     """An UnknownName that suggests the nearest of ``known``, or lists them if they are few.
+
+    ``listed`` is the line that lists them if they are many.
 
     The same letters in another order are nearest: ``rxa`` means ``rax`` rather than ``rdx``.
 
@@ -170,6 +183,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Unkn
         message += f'; did you mean "{(swapped or near)[0]}"?'
     elif 0 < len(names) <= 6:
         message += f"; choose {', '.join(names)}"
+    elif listed:
+        message += f"; {listed} lists them all"
     return UnknownName(message)
 
 

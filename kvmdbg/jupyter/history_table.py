@@ -38,8 +38,9 @@ TIMELINE = Command(
         "The line gives back the Timeline or the Selection: t.to_pandas(), t.gaps(), ..."
     ),
     examples=(
-        ("%vm timeline", ""),
-        ("%vm timeline 5", ""),
+        ("%vm timeline", "a picture, and the last 20 exits"),
+        ("%vm timeline 5", "the last five"),
+        ("%vm timeline --exception #DB --at loop", "only debug exceptions at a label"),
         ("%vm timeline --reason debug --between 0:1000 --stats", "counted, and their distances"),
     ),
 )
@@ -81,7 +82,7 @@ WHO = Command(
 
 WHEN = Command(
     "%vm when",
-    "RIP==WHERE | WHERE",
+    "rip==WHERE | WHERE",
     "Every time that an instruction was about to run, in the whole recording.",
     words=(1, 8),
     takes=("when",),
@@ -89,7 +90,7 @@ WHEN = Command(
         "The recorded future counts too; the guest stays where it is.\n"
         "The line gives back the Times: t.clocks, t.first, t.before, len(t), ..."
     ),
-    examples=(("%step 5\n%vm when loop", "every turn"), ("%vm when RIP==loop", "the same")),
+    examples=(("%vm when loop", "every turn so far"), ("%vm when rip==loop", "the same")),
 )
 
 UNDO = Command(
@@ -110,7 +111,11 @@ RECORD = Command(
     words=(0, 1),
     takes=("switch",),
     details="What each changed and wrote; the latest some ten million are kept. See %vm trace.",
-    examples=(("%vm record on\n%step 3\n%vm trace", ""), ("%vm record off", "")),
+    examples=(
+        ("%vm record on", "from here on"),
+        ("%vm record off", "no more; what was recorded stays"),
+        ("%vm record on\n%step 3\n%vm trace", "and look at it"),
+    ),
 )
 
 TRACE = Command(

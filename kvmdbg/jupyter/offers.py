@@ -23,7 +23,6 @@ from .commands import (
     ACCESSES,
     BP_ACTIONS,
     DEBUG_FLAGS,
-    EXPORTS,
     FLAGS,
     LEVELS,
     STEP,
@@ -32,6 +31,7 @@ from .commands import (
     VM,
     VM_ALIASES,
 )
+from .file_table import EXPORTS, OPEN, SAVE
 from .lines import Spot
 
 _NAME = re.compile(r"(?<![\w.?@$])[$A-Za-z_.?@][\w.?@$]*$")
@@ -287,7 +287,7 @@ def _span(spot: Spot, known: Known) -> Found:
 
 def _file(spot: Spot, known: Known) -> Found:
     found = known.files(spot.text)
-    if spot.command in (VM["open"], VM["save"]):
+    if spot.command in (OPEN, SAVE):
         found = [file for file in found if file.type == "folder" or file.text.endswith(".kvmdbg")]
     return spot.text, list(found)
 

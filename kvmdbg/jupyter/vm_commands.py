@@ -29,7 +29,7 @@ def execute(session: Session, words: list[str]) -> object:
         return _where(session)
     name = VM_ALIASES.get(words[0], words[0])
     if name not in VM:
-        raise unknown("sub-command", words[0], [*VM, *VM_ALIASES], "for %vm")
+        raise unknown("sub-command", words[0], [*VM, *VM_ALIASES], "for %vm", "%vm help")
     return HANDLERS[name](session, parse(VM[name], words[1:]))
 
 
