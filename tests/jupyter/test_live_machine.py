@@ -46,7 +46,7 @@ def loaded(source: str, mode: str = "long") -> Vm:
 
 
 def part(vm: Vm, **windows: tuple[str, int]) -> dict[str, Any]:
-    wishes = Wishes({name: Window(*window) for name, window in windows.items()})
+    wishes = Wishes(windows={name: Window(*window) for name, window in windows.items()})
     return machine.part(vm, wishes)
 
 
