@@ -70,7 +70,7 @@ def _condition(line: str) -> tuple[str, str | None]:
     if match is None:
         return line, None
     if not match["when"]:
-        raise BadInput("something is missing: if CONDITION, for instance if $rax == 3")
+        raise BadInput(f"something is missing: if CONDITION, as if rax == 3; more: {BP.help}")
     return match["place"], match["when"].strip()
 
 
