@@ -12,6 +12,7 @@ from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
 from .history_table import DIFF, PAST, TIMELINE
+from .view_table import VIEW
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
@@ -77,13 +78,14 @@ STEP = Command(
 
 BP = Command(
     "%bp",
-    "[WHERE] [hw|sw] [-x|-w|-rw] [--len N] [--once] [if CONDITION]",
+    "[WHERE] [hw|sw] [-x|-w|-rw] [--len N] [--slot N] [--once] [if CONDITION]",
     "Stop the guest at an instruction, a memory access or a vector; alone: list all.",
     options=(
         Option("-x", "", "when WHERE is executed (the default)"),
         Option("-w", "", "when memory at WHERE is written (hw)"),
         Option("-rw", "", "when memory at WHERE is read or written (hw)"),
         Option("--len", "N", "how many bytes a watchpoint covers", ("1", "2", "4", "8")),
+        Option("--slot", "N", "which debug register it takes (hw)", ("0", "1", "2", "3")),
         Option("--once", "", "delete it after its first hit"),
     ),
     words=(0, 16),
@@ -246,6 +248,7 @@ _VM = (
         examples=(("%vm bookmark here\n%step\n%vm goto here", ""),),
     ),
     TIMELINE,
+    VIEW,
     DIFF,
     *PAST,
     Command(

@@ -37,6 +37,7 @@ from .commands import (
     VM,
     VM_ALIASES,
 )
+from .view_table import VIEWS
 
 if TYPE_CHECKING:
     from .session import Session
@@ -198,6 +199,7 @@ _KINDS: dict[str, Callable[[Known, str], list[str]]] = {
     "switch": lambda known, last: ["on", "off"],
     "number": lambda known, last: [],
     "file": lambda known, last: [],
+    "view": lambda known, last: list(VIEWS),
     "nothing": lambda known, last: [],
 }
 

@@ -16,6 +16,7 @@ from . import display, help
 from .arguments import expand, split
 from .commands import ASM, BP, STEP
 from .completion import make_matcher
+from .live_session import LiveSession
 from .session import Session
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class KvmdbgMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.session = Session(shell.user_ns)
+        self.session.viewer = self.live = LiveSession(shell, self.session)
         self.matcher = make_matcher(self.session)
 
     def _carry_out(self, line: str, action: Callable[[str], object]) -> object:
@@ -104,6 +106,7 @@ def unload(ipython: InteractiveShell) -> None:
     for kind, names in KvmdbgMagics.magics.items():
         for name in names:
             manager.magics[kind].pop(name, None)
+    magics.live.close()
     configurables: list[Any] = ipython.configurables
     configurables.remove(magics)
     ipython.Completer.custom_matchers.remove(magics.matcher)
