@@ -86,8 +86,13 @@ function columnsOf(list) {
   return below > 0 ? below : Math.max(1, all.length);
 }
 
+/** A shape for the eye and words for the ear. */
+function changeMark() {
+  return [h("span", { class: "kvmdbg-mark", "aria-hidden": "true" }), h("span", { class: "kvmdbg-spoken" })];
+}
+
 function registerButton() {
-  return h("button", { type: "button", class: "kvmdbg-register" }, h("b"), h("span", { class: "kvmdbg-value" }), h("span", { class: "kvmdbg-mark", "aria-hidden": "true" }));
+  return h("button", { type: "button", class: "kvmdbg-register" }, h("b"), h("span", { class: "kvmdbg-value" }), ...changeMark());
 }
 
 /**
@@ -102,12 +107,12 @@ function fillRegister(button, register, detail) {
   putDigits(button.children[1], register.digits);
   put(button.children[2], changed ? "▲" : "");
   putAttribute(button, "title", changed ? `was ${register.was}` : null);
-  putAttribute(button, "aria-label", `${register.name} ${register.digits}${changed ? `, changed, was ${register.was}` : ""}`);
+  put(button.children[3], changed ? `, changed, was ${register.was}` : "");
   putAttribute(button, "aria-describedby", detail);
 }
 
 function flagButton() {
-  return h("button", { type: "button", class: "kvmdbg-flag" }, h("span"), h("span", { class: "kvmdbg-mark", "aria-hidden": "true" }));
+  return h("button", { type: "button", class: "kvmdbg-flag" }, h("span"), ...changeMark());
 }
 
 /**
@@ -123,7 +128,7 @@ function fillFlag(button, flag, detail) {
   put(button.children[0], name);
   put(button.children[1], changed ? "▲" : "");
   putAttribute(button, "title", `${flag.name} = ${flag.value}${changed ? `, was ${flag.was}` : ""}: ${flag.words}`);
-  putAttribute(button, "aria-label", `${flag.name} ${flag.value}${changed ? `, changed, was ${flag.was}` : ""}`);
+  put(button.children[2], ` = ${flag.value}${changed ? `, changed, was ${flag.was}` : ""}`);
   putAttribute(button, "aria-describedby", detail);
 }
 
