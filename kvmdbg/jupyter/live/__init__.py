@@ -1,1 +1,6 @@
-"""What the pages that look at a VM are told, and what they may ask (docs/live-views.md)."""
+"""The kernel's end of the live views (docs/live-views.md).
+
+``hub`` is the door: it looks at one VM, tells all views what it sees, and does what they ask.
+``parts`` are what a snapshot consists of. Must not know: what carries the messages, or how a view
+is drawn.
+"""

@@ -1,1 +1,4 @@
-"""The parts of a snapshot: one file each, from a VM to JSON."""
+"""What a snapshot consists of: one file for each view's part, made from the VM as it stands.
+
+``table`` names them all.
+"""
