@@ -174,6 +174,7 @@ def test_a_new_breakpoint_is_not_said_to_be_stepped_off(vm: Vm) -> None:
     told = shown(vm)
     assert told["slots"][1]["host"]["state"] == "from the next entry"
     assert told["says"].endswith("sets them anew.")
+    assert the_register(vm, "DR7", "host")["title"] == "the host's, from the next entry"
 
 
 # DR6 and DR7
@@ -368,6 +369,41 @@ def test_a_slot_is_armed_no_more_once_its_breakpoint_is_gone(vm: Vm) -> None:
     vm.breakpoints.delete(1)
     vm.step(4)
     assert shown(vm)["history"]["armed"][0] == [[stop.clock, stop.clock]]
+
+
+def test_going_back_keeps_what_was_seen_before(vm: Vm) -> None:
+    shown(vm)
+    vm.step(5)
+    vm.bp("counter", access="w")
+    shown(vm)
+    first = vm.cont()
+    shown(vm)
+    vm.cont()
+    vm.vcpu.set_debugregs(vm.debugregs()._replace(db=(7, 0, 0, 0)))
+    assert shown(vm)["history"]["changes"][-1]["value"] == "0x7"
+    vm.goto(first.clock)
+    told = shown(vm)["history"]
+    assert told["armed"][0] == [[5, first.clock]]
+    assert [change["clock"] for change in told["changes"]] == [5, 5]
+
+
+def binned(*exits: tuple[int, int]) -> debugregs_history.Hits:
+    """Debug exits at clocks, with their DR7, counted one after the other."""
+    import numpy as np
+
+    hits = debugregs_history.Hits()
+    for clock, dr7 in exits:
+        hits.add(np.array([clock]), np.array([1], np.uint64), np.array([dr7], np.uint64))
+    return hits
+
+
+def test_a_slot_stays_armed_between_exits_when_bins_grow() -> None:
+    assert binned((0, 0x402), (1600, 0x400)).told()["armed"][0] == [[0, 199]]
+
+
+def test_a_slot_that_was_on_for_a_part_of_a_bin_is_armed_in_it() -> None:
+    hits = binned((800, 0x402), (801, 0x400))
+    assert (hits.told()["width"], hits.told()["armed"][0]) == (4, [[200, 200]])
 
 
 def test_bins_stay_few_however_long_the_guest_runs() -> None:
