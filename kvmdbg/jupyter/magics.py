@@ -16,6 +16,7 @@ from . import display, help
 from .arguments import expand, split
 from .commands import ASM, BP, STEP
 from .completion import make_matcher
+from .inspection import install
 from .live_session import LiveSession
 from .session import Session
 
@@ -44,6 +45,7 @@ class KvmdbgMagics(Magics):
         self.session = Session(shell.user_ns)
         self.session.viewer = self.live = LiveSession(shell, self.session)
         self.matcher = make_matcher(self.session)
+        self.inspection = install(shell, self.session)
 
     def _carry_out(self, line: str, action: Callable[[str], object]) -> object:
         """Expand ``{name}``, act, and keep quiet after a semicolon."""
@@ -88,7 +90,10 @@ _NAME = KvmdbgMagics.__name__
 
 
 def load(ipython: InteractiveShell) -> None:
-    """``%load_ext kvmdbg``: magics, completion, formatters. Loading twice changes nothing."""
+    """``%load_ext kvmdbg``: magics, completion, inspection, formatters.
+
+    Loading twice changes nothing.
+    """
     if _NAME in ipython.magics_manager.registry:
         return
     magics = KvmdbgMagics(ipython)
@@ -110,4 +115,6 @@ def unload(ipython: InteractiveShell) -> None:
     configurables: list[Any] = ipython.configurables
     configurables.remove(magics)
     ipython.Completer.custom_matchers.remove(magics.matcher)
+    if magics.inspection is not None:
+        magics.inspection.remove()
     display.unregister(ipython, magics.session)

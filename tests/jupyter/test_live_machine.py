@@ -14,8 +14,7 @@ from kvmdbg.errors import BadInput, UnknownName
 from kvmdbg.jupyter.live.parts import listing, machine
 from kvmdbg.jupyter.live.parts.code import ROWS
 from kvmdbg.jupyter.live.parts.inspect import inspect
-from kvmdbg.jupyter.live.parts.memory import LONGEST
-from kvmdbg.jupyter.live.wishes import Window, Wishes
+from kvmdbg.jupyter.live.wishes import MOST_BYTES, Window, Wishes
 
 SOURCE = """\
 start:  mov ecx, 3
@@ -46,7 +45,7 @@ def loaded(source: str, mode: str = "long") -> Vm:
 
 
 def part(vm: Vm, **windows: tuple[str, int]) -> dict[str, Any]:
-    wishes = Wishes({name: Window(*window) for name, window in windows.items()})
+    wishes = Wishes(windows={name: Window(*window) for name, window in windows.items()})
     return machine.part(vm, wishes)
 
 
@@ -273,7 +272,7 @@ def test_a_window_of_nonsense_is_one_sentence(vm: Vm) -> None:
 
 
 def test_a_window_is_never_longer_than_it_may_be(vm: Vm) -> None:
-    assert len(window(vm, "0", 10**9)["data"]) == 2 * LONGEST
+    assert len(window(vm, "0", 10**9)["data"]) == 2 * MOST_BYTES
 
 
 def test_the_codes_window_is_no_window_of_memory(vm: Vm) -> None:
