@@ -57,6 +57,14 @@ class Moments(Questions, Undoing):
         return self._commands.carry_out(lambda: self._travel.goto(where))
 
     @property
+    def end(self) -> int:
+        """The clock at which the recording ends: more than the present one after going back.
+
+        -1 where the engine has no instruction clock.
+        """
+        return self._travel.end
+
+    @property
     def bookmarks(self) -> dict[str, int]:
         """The names of moments and their instruction clocks."""
         return self._travel.clocks()

@@ -209,6 +209,12 @@ class Travel(Visits):
             return later.rows, 0
         return later.rows, bisect_right(later.rows.column("clock"), recorded.clock)
 
+    @property
+    def end(self) -> int:
+        """The clock at which the recording ends; the present one without a recording."""
+        ahead = self._engine.ahead if isinstance(self._engine, Recorded) else None
+        return ahead.end if ahead else self._engine.clock
+
     def clocks(self) -> dict[str, int]:
         """The bookmarks that can be gone to, and where."""
         return {name: mark.position.clock for name, mark in self.known().items()}
@@ -264,8 +270,7 @@ class Travel(Visits):
 
     def _to_clock(self, recorded: Recorded, clock: int) -> Outcome:
         self._check_future(recorded)
-        end = recorded.ahead.end if recorded.ahead else recorded.clock
-        check_clock(clock, recorded.journal.start, end)
+        check_clock(clock, recorded.journal.start, self.end)
         self._rejoin(recorded)
         return self._go(recorded, self._at(recorded, clock))
 

@@ -21,12 +21,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a magic: ``--mode real`` (``value`` names what follows) or a bare flag."""
+    """An option of a magic: ``--mode real`` (``value`` names what follows) or a bare flag.
+
+    ``takes`` says what completion may offer for the value, as ``Command.takes`` does.
+    """
 
     name: str
     value: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
+    takes: str = "nothing"
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,12 @@ class Command:
     """What may be written after ``name``, and how to explain it.
 
     ``words`` is the least and the greatest number of words. ``takes`` says per word what completion
-    may offer (the last one repeats): ``label``, ``place`` for assignments, ``number``,
-    ``setting`` for ``%vm debug``, ``line`` and ``level`` for ``%vm irq``, ``engine``, ``side`` of a
-    comparison, ``export``, ``file`` (IPython's own offer), ``variable``, ``topic``,
-    ``writable``, ``switch`` or ``nothing``. ``examples`` are lines that run, with what they do.
+    may offer (the last one repeats): ``label``, ``place`` for assignments, ``setting`` for ``%vm
+    debug``, ``line`` and ``level`` for ``%vm irq``, ``engine``, ``side`` of a comparison,
+    ``export``, ``file``, ``variable`` (or a file), ``program``, ``topic``, ``writable``, ``when``,
+    ``vector``, ``moment``, ``span`` of two moments, ``switch``, or typical values: ``size``,
+    ``count``, ``time``; else ``number`` or ``nothing``. ``examples`` are lines that run, with what
+    they do.
     """
 
     name: str
@@ -49,6 +55,15 @@ class Command:
     takes: tuple[str, ...] = ()
     details: str = ""
     examples: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def help(self) -> str:
+        """The line that explains it.
+
+        >>> Command("%bp int", "VECTOR", "Stop before a vector.").help
+        '%vm help bp'
+        """
+        return f"%vm help {self.name.lstrip('%').removeprefix('vm ').split()[0]}"
 
     def option(self, name: str) -> Option:
         """The option of that name; UnknownName with a suggestion otherwise."""
@@ -141,15 +156,19 @@ def _checked(option: Option, value: str) -> str:
 
 def _check_count(command: Command, words: Sequence[str]) -> None:
     least, greatest = command.words
-    shape = f"{command.name} {command.usage}".rstrip()
+    shape = f"{command.name} {command.usage}".rstrip() + f"; more: {command.help}"
     if len(words) < least:
         raise BadInput(f"something is missing: {shape}")
     if len(words) > greatest:
         raise BadInput(f'unexpected "{words[greatest]}": {shape}')
 
 
-def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UnknownName:
+def unknown(
+    kind: str, name: str, known: Iterable[str], where: str = "", listed: str = ""
+) -> UnknownName:
     """An UnknownName that suggests the nearest of ``known``, or lists them if they are few.
+
+    ``listed`` is the line that lists them if they are many.
 
     The same letters in another order are nearest: ``rxa`` means ``rax`` rather than ``rdx``.
 
@@ -164,6 +183,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Unkn
         message += f'; did you mean "{(swapped or near)[0]}"?'
     elif 0 < len(names) <= 6:
         message += f"; choose {', '.join(names)}"
+    elif listed:
+        message += f"; {listed} lists them all"
     return UnknownName(message)
 
 

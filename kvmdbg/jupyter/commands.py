@@ -11,19 +11,21 @@ from ..profiles import PROFILES
 from ..uapi import GuestDbg
 from ..x86.registers import RFLAGS
 from .arguments import Command, Option
+from .file_table import EXPORT, OPEN, SAVE
 from .history_table import DIFF, PAST, TIMELINE
+from .ioctl_table import IOCTL
+from .view_table import VIEW
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
 SYNTAXES = ("intel", "att")
 LEVELS = ("up", "down", "pulse")
-EXPORTS = ("c", "chrome", "tenet")
 
 ACCESSES = ("x", "w", "rw")
 DEBUG_FLAGS = tuple(str(flag.name).lower() for flag in GuestDbg)
 
 _MODE = Option("--mode", "MODE", "the processor's mode: real, protected or long", MODES)
-_RAM = Option("--ram", "SIZE", "guest RAM, as 64K or 16M (16M if not said)")
+_RAM = Option("--ram", "SIZE", "guest RAM, as 64K or 16M (as the VM's; else 16M)", takes="size")
 
 ASM = Command(
     "%%asm",
@@ -37,7 +39,7 @@ ASM = Command(
         Option("--no-load", "", "only assemble; leave the VM alone"),
     ),
     words=(0, 1),
-    takes=("nothing",),
+    takes=("program",),
     details=(
         "NAME becomes a Python variable that holds the Program. A VM is made if there is none, or\n"
         "if the one at hand has another mode or RAM size. Errors count lines from the one below\n"
@@ -54,14 +56,15 @@ STEP_WAYS = ("into", "over", "out", "until", "back")
 
 STEP = Command(
     "%step",
-    "[N] [into|over|out|back|until WHERE]",
+    "[N] [into|over|out|back|until WHERE|CONDITION]",
     "Let the guest execute N instructions (one), and show what changed.",
     words=(0, 16),
     details=(
         "into    each instruction, also inside a called function (the default)\n"
         "over    a CALL, INT n, REP or LOOP counts as one step\n"
         "out     until the function at hand has returned\n"
-        "until   until the guest reaches WHERE\n"
+        "until   until the guest reaches WHERE, or until CONDITION holds (%vm help bp says what\n"
+        "        may stand there)\n"
         "back    N instructions back in time\n"
         "The line gives back the Stop: s = %step, then s.regs.rax, s.changes, s.exit, ..."
     ),
@@ -70,6 +73,7 @@ STEP = Command(
         ("%step 3", "three instructions, one output"),
         ("%step over", "over a call"),
         ("%step until done", "up to a label"),
+        ("%step until ecx == 1", "until that holds after an instruction"),
         ("%step 3\n%step back 2", "back in time"),
         ("s = %step", "keep the Stop in a variable"),
     ),
@@ -77,28 +81,34 @@ STEP = Command(
 
 BP = Command(
     "%bp",
-    "[WHERE] [hw|sw] [-x|-w|-rw] [--len N] [--once] [if CONDITION]",
+    "[WHERE] [hw|sw] [-x|-w|-rw] [--len N] [--slot N] [--once] [if CONDITION]",
     "Stop the guest at an instruction, a memory access or a vector; alone: list all.",
     options=(
         Option("-x", "", "when WHERE is executed (the default)"),
         Option("-w", "", "when memory at WHERE is written (hw)"),
         Option("-rw", "", "when memory at WHERE is read or written (hw)"),
         Option("--len", "N", "how many bytes a watchpoint covers", ("1", "2", "4", "8")),
+        Option("--slot", "N", "which debug register it takes (hw)", ("0", "1", "2", "3")),
         Option("--once", "", "delete it after its first hit"),
     ),
     words=(0, 16),
     details=(
         "WHERE is a label, label+4, a number (0x8004, 8004h) or $rip. sw plants an INT3 in guest\n"
         "memory; hw takes one of the four debug registers and is exact for data.\n"
-        "%bp int VECTOR             before the guest takes that vector\n"
+        "CONDITION compares registers (rcx, cl), flags (zf), labels, memory ([rsp], byte [x])\n"
+        "and numbers, with == != < <= > >= and or not + - * / & | ^ << >>. Numbers are unsigned.\n"
+        "hits counts how often the breakpoint was reached, this time included.\n"
+        "%bp int VECTOR             before the guest takes that vector: 0x13, #PF\n"
         "%bp delete NUMBER|all      and so enable, disable"
     ),
     examples=(
         ("%bp loop", "when loop is about to be executed"),
         ("%bp loop hw", "the same in a debug register"),
         ("%bp counter -w --len 4", "when the four bytes at counter are written"),
-        ("%bp loop if $rcx == 2", "only if the condition holds"),
+        ("%bp loop if rcx == 2", "only if the condition holds"),
+        ("%bp loop if hits > 1 and byte [counter] != 0", "the second time and later, and if ..."),
         ("%bp int 0x13", "before the guest takes INT 13h"),
+        ("%bp int #PF", "before it takes a page fault"),
         ("%bp", "list them"),
         ("%bp delete all", "delete them"),
     ),
@@ -122,6 +132,12 @@ _VM = (
             Option("--profile", "NAME", "whose rules unicorn follows", tuple(PROFILES)),
             Option("--irqchip", "", "with interrupt controllers in the engine, as KVM makes them"),
         ),
+        details=(
+            "What is not said stays as in the present VM. auto is unicorn, the embedded engine;\n"
+            "kvm is the kernel's /dev/kvm. A profile is whose rules of debugging hold: vmx and\n"
+            "svm are Intel's and AMD's hardware, emu618 is KVM's own emulator of instructions,\n"
+            "k08 the interface as it was in 2008, reference what they have in common."
+        ),
         examples=(
             ("%vm new --mode real --ram 1M", "a small real-mode machine"),
             ("%vm new --irqchip", "with local APIC, two 8259 and 8254"),
@@ -134,11 +150,23 @@ _VM = (
         "Load a file, a Program or bytes into the VM.",
         options=(
             Option("--at", "ADDRESS", "where the first byte goes"),
-            Option("--entry", "WHERE", "where the guest begins: a label, an address, SEG:OFF"),
+            Option(
+                "--entry",
+                "WHERE",
+                "where the guest begins: a label, an address, SEG:OFF",
+                takes="label",
+            ),
         ),
         words=(1, 1),
         takes=("variable",),
-        examples=(("%vm load demo", "a Program that %%asm demo has made"),),
+        details=(
+            "A file is taken as it is: a boot sector, a ROM. Registers and RAM begin anew,\n"
+            "breakpoints stay. Bytes go to 0x8000, a boot sector to 0x7c00, if --at is not said."
+        ),
+        examples=(
+            ("%vm load demo", "a Program that %%asm demo has made"),
+            ("code = bytes([0x90, 0xf4])\n%vm load code --at 0x9000", "machine code: NOP, HLT"),
+        ),
     ),
     Command(
         "%vm run",
@@ -146,12 +174,16 @@ _VM = (
         "Run until something stops the guest.",
         aliases=("cont", "c"),
         options=(
-            Option("--max", "N", "stop after N instructions, as 5000 or 50M"),
-            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms"),
+            Option("--max", "N", "stop after N instructions, as 5000 or 50M", takes="count"),
+            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms", takes="time"),
             Option("--hits", "N", "the breakpoint that is met stops at its Nth hit from here"),
         ),
         details="The notebook's stop button (or Ctrl-C) stops the guest too; it can go on after.",
-        examples=(("%vm run", ""), ("%vm run --max 1k", "at most a thousand instructions")),
+        examples=(
+            ("%vm run", "to a breakpoint, HLT or a triple fault"),
+            ("%vm run --max 1k", "at most a thousand instructions"),
+            ("%bp loop\n%vm run --hits 2", "to the second time at loop"),
+        ),
     ),
     Command(
         "%vm regs",
@@ -165,17 +197,34 @@ _VM = (
         "Guest memory as bytes and text; 64 bytes if not said.",
         words=(1, 2),
         takes=("label", "number"),
-        examples=(("%vm mem counter 16", ""), ("%vm mem $rsp 32", "what is on the stack")),
+        examples=(
+            ("%vm mem counter 16", "16 bytes from a label"),
+            ("%vm mem $rsp 32", "what is on the stack"),
+            ("%vm mem [rsp] 8", "what its uppermost word points at"),
+        ),
     ),
     Command(
         "%vm set",
         "REGISTER=VALUE... | FLAG=0|1 | [WHERE]=VALUE",
         "Change registers, flags or memory.",
-        options=(Option("--size", "N", "bytes to write to memory (1)", ("1", "2", "4", "8")),),
+        options=(
+            Option(
+                "--size",
+                "N",
+                "bytes to write to memory: 1 (if not said), 2, 4 or 8",
+                ("1", "2", "4", "8"),
+            ),
+        ),
         words=(1, 16),
         takes=("place",),
+        details=(
+            "REGISTER is a general one or a part of it (rax, eax, ax, al), rip or rflags. VALUE\n"
+            "is a number, a label or an expression without blanks (rsp+8). A value for a 32-bit\n"
+            "part clears the upper half, as the processor does. Take it back: %vm undo"
+        ),
         examples=(
-            ("%vm set rax=5 rbx=0x10 zf=1", ""),
+            ("%vm set rax=5 rbx=0x10 zf=1", "two registers and a flag"),
+            ("%vm set rip=done", "go on at a label"),
             ("%vm set [counter]=300 --size 4", "four bytes, little-endian"),
         ),
     ),
@@ -186,7 +235,10 @@ _VM = (
         options=(Option("--syntax", "SYNTAX", "intel or att", SYNTAXES),),
         words=(0, 2),
         takes=("label", "number"),
-        examples=(("%vm dis", ""), ("%vm dis start 4 --syntax att", "")),
+        examples=(
+            ("%vm dis", "around the guest's place"),
+            ("%vm dis start 4 --syntax att", "four instructions from a label"),
+        ),
     ),
     Command(
         "%vm dr",
@@ -227,14 +279,15 @@ _VM = (
             "Registers, memory, chips and console are as they were. The recorded future stays for\n"
             "%vm goto; changing the past, or running differently, begins a new branch."
         ),
-        examples=(("%step\n%step\n%vm back", ""),),
+        examples=(("%step\n%step\n%vm back", "where the guest stood after the first step"),),
     ),
     Command(
         "%vm goto",
         "CLOCK|BOOKMARK",
         "To another moment: an instruction clock, or a bookmark.",
         words=(1, 1),
-        takes=("number",),
+        takes=("moment",),
+        details="CLOCK counts instructions since the start, as stops show it: 1234, 1,234 or 5M.",
         examples=(("%step 3\n%vm goto 1", "where one instruction had been executed"),),
     ),
     Command(
@@ -242,29 +295,15 @@ _VM = (
         "[NAME]",
         "Name the present moment, for %vm goto; alone: list the bookmarks.",
         words=(0, 1),
-        takes=("nothing",),
-        examples=(("%vm bookmark here\n%step\n%vm goto here", ""),),
+        takes=("moment",),
+        examples=(("%vm bookmark here\n%step\n%vm goto here", "the step is undone"),),
     ),
     TIMELINE,
+    VIEW,
     DIFF,
     *PAST,
-    Command(
-        "%vm save",
-        "FILE",
-        "Write the guest's whole way to a file (.kvmdbg), for %vm open.",
-        words=(1, 1),
-        takes=("file",),
-        examples=(("%step 3\n%vm save demo.kvmdbg", ""),),
-    ),
-    Command(
-        "%vm open",
-        "FILE [--live]",
-        "Open a recording at its end: a replay, to go back and forth in.",
-        options=(Option("--live", "", "an ordinary VM, which can go on and change its past"),),
-        words=(1, 1),
-        takes=("file",),
-        examples=(("%step 3\n%vm save demo.kvmdbg\n%vm open demo.kvmdbg\n%step back", ""),),
-    ),
+    SAVE,
+    OPEN,
     Command(
         "%vm stop",
         "[--long]",
@@ -272,74 +311,8 @@ _VM = (
         options=(Option("--long", "", "with who caused it, DR6 and DR7 by bits, the raw structs"),),
         examples=(("%vm stop", ""), ("%vm stop --long", "everything about it")),
     ),
-    Command(
-        "%vm debug",
-        "[FLAG...] [N=WHERE:ACCESS:LEN...] [dr7=NUMBER] | off | inject db|bp",
-        "The ioctl line by hand: KVM_SET_GUEST_DEBUG; alone: what was set last.",
-        words=(0, 16),
-        takes=("setting",),
-        details=(
-            "FLAG    enable, singlestep, use_sw_bp (or sw_bp), use_hw_bp (or hw_bp), blockirq,\n"
-            "        inject_db, inject_bp: the flags KVM_GUESTDBG_*; those not named are off\n"
-            "N=...   debug register 0 to 3; ACCESS is x, w or rw (x), LEN is 1, 2, 4 or 8 (1)\n"
-            "dr7=    DR7 as a number; then N=WHERE sets the address alone\n"
-            "off     the control word 0\n"
-            "inject  give the guest #DB or #BP at the next entry; all else stays as it is\n"
-            "%vm exit runs with it. %step and %vm run set what they need themselves."
-        ),
-        examples=(
-            ("%vm debug", "what was set last, by whomever"),
-            ("%vm debug enable singlestep", "one instruction per %vm exit"),
-            ("%vm debug enable hw_bp 0=counter:w:4", "the host's DR0 on four bytes"),
-            ("%vm debug enable use_hw_bp 1=loop dr7=0x60a", "DR7 as a number"),
-            ("%vm debug inject bp", "the guest gets a #BP"),
-            ("%vm debug off", "the guest has its exceptions to itself"),
-        ),
-    ),
-    Command(
-        "%vm exit",
-        "[--max N] [--timeout TIME]",
-        "The ioctl line by hand: enter the guest once (KVM_RUN) and show the raw exit.",
-        options=(
-            Option("--max", "N", "stop after N instructions, as 5000 or 50M"),
-            Option("--timeout", "TIME", "stop after this time, as 2s or 200ms"),
-        ),
-        details=(
-            "Runs with what %vm debug or the last %step has set. The exit goes into the timeline;\n"
-            "it is not judged: no breakpoint counts, nothing is re-injected, no port is served.\n"
-            "The INT3s of %bp are in memory only under enable and use_sw_bp."
-        ),
-        examples=(("%vm exit", ""), ("%vm exit --max 1k", "at most a thousand instructions")),
-    ),
-    Command(
-        "%vm raw",
-        "",
-        "The two structs of the ioctl line as bytes, field by field.",
-        examples=(("%vm raw", ""),),
-    ),
-    Command(
-        "%vm export",
-        "KIND [FILE] [--exits N]",
-        "The guest and its exits for others; KIND c without FILE: show it.",
-        options=(Option("--exits", "N", "c: how many exits are foreseen (16)"),),
-        words=(1, 2),
-        takes=("export", "nothing"),
-        details=(
-            "c       a C program against linux/kvm.h, without anything of ours; it compares each\n"
-            "        exit of the real KVM with the one that a copy of the guest has foreseen, by\n"
-            "        the debug setting that was given last. The forecast ends at HLT, at a triple\n"
-            "        fault, or where no exit comes.\n"
-            "chrome  the timeline as JSON for chrome://tracing and Perfetto: a thread for each\n"
-            "        kind of exit, and the bookmarks; one microsecond there is one instruction\n"
-            "tenet   vm.trace for Tenet, a trace explorer: one line an instruction\n"
-            "The guest stays as it is."
-        ),
-        examples=(
-            ("%vm export c", "look at it"),
-            ("%vm export c guest.c --exits 4", "then: gcc -o guest guest.c && ./guest"),
-            ("%vm export chrome exits.json", "then open it in Perfetto"),
-        ),
-    ),
+    *IOCTL,
+    EXPORT,
     Command(
         "%vm why",
         "",
@@ -362,6 +335,7 @@ _VM = (
         "%vm console",
         "",
         "Everything that the guest has printed.",
+        details="What it wrote to port 0xE9 or to COM1 (0x3F8) since it was loaded.",
         examples=(("%vm console", ""),),
     ),
     Command(
@@ -369,13 +343,18 @@ _VM = (
         "VECTOR HANDLER",
         "Install a handler for a vector in the guest's interrupt table.",
         words=(2, 2),
-        takes=("number", "label"),
-        examples=(("%vm gate 0x21 handler", ""),),
+        takes=("vector", "label"),
+        details="VECTOR is a number or an exception's name; HANDLER is a label or an address.",
+        examples=(
+            ("%vm gate 0x21 handler", "INT 21h goes to the label handler"),
+            ("%vm gate #PF handler", "page faults go there"),
+        ),
     ),
     Command(
         "%vm reset",
         "",
         "Back to the state right after the last load.",
+        details="Timeline, recording and console begin anew. Breakpoints stay, with no hits.",
         examples=(("%vm reset", ""),),
     ),
     Command("%vm info", "", "The machine: engine, mode, memory.", examples=(("%vm info", ""),)),
@@ -403,7 +382,7 @@ _VM = (
         "[ENGINE[:PROFILE] [ENGINE[:PROFILE]]] [--steps N] [--by instruction|exit]",
         "Run the guest on two engines in lock-step; show where they part.",
         options=(
-            Option("--steps", "N", "compare at most N steps, as 5000 or 1M (100k)"),
+            Option("--steps", "N", "compare at most N steps, as 5000 or 1M (100k)", takes="count"),
             Option("--by", "UNIT", "instruction (the default) or exit", ("instruction", "exit")),
         ),
         words=(0, 2),

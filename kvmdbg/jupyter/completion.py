@@ -1,14 +1,16 @@
-"""What Tab offers after our magics: sub-commands, options, labels, registers, breakpoint numbers.
+"""What Tab offers in our lines: a matcher for IPython's completer (matcher API 2).
 
-:func:`candidates` is pure: text before the cursor in, words out. :func:`make_matcher` wraps it for
-IPython's completer (matcher API 2). Must not know: how a command is carried out.
+Each word comes with its type (label, register, flag, option, command, ...), which front ends show
+beside it. Inside ``{...}`` a Python variable is meant: that is IPython's to complete. Must not
+know: what may stand where (``lines``, ``offers``), or how a command is carried out.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.completer import (
     CompletionContext,
@@ -18,207 +20,57 @@ from IPython.core.completer import (
     context_matcher,
 )
 
-from ..debugger.sides import SIDES
-from ..engines import ENGINES
-from ..x86.registers import Regs
-from .arguments import Command
-from .assignments import PARTS
-from .commands import (
-    ACCESSES,
-    ASM,
-    BP,
-    BP_ACTIONS,
-    DEBUG_FLAGS,
-    EXPORTS,
-    FLAGS,
-    LEVELS,
-    STEP_WAYS,
-    TOPICS,
-    VM,
-    VM_ALIASES,
-)
+from ..program import Program
+from . import lines
+from .offers import Found, Known, Offer, offers, operand
 
 if TYPE_CHECKING:
     from .session import Session
 
-_LINE = re.compile(r"^\s*(?:[\w.\[\], ]+=\s*)?%(vm|step|bp)\s+(.*)$", re.DOTALL)
-_CELL = re.compile(r"^%%asm\s+(.*)$", re.DOTALL)
-_FILES = re.compile(r" (load|save|open) ")
-_FRAGMENT = re.compile(r"[^\s\[\]=+<>!&|(]*$")
+_MOST_FILES = 200
 
 
-class Known(NamedTuple):
-    """The names that exist right now."""
+class _Alone(list[SimpleCompletion]):
+    """Completions beside which there are no others, not even if there are none.
 
-    labels: tuple[str, ...] = ()
-    breakpoints: tuple[str, ...] = ()
-    variables: tuple[str, ...] = ()
+    IPython lets a matcher silence the rest only if it counts one at least; where nothing can stand,
+    Python's names cannot either.
+    """
+
+    def __len__(self) -> int:
+        return max(1, super().__len__())
 
 
-def candidates(before: str, first_line: bool, known: Known) -> tuple[str, list[str]]:
-    """The fragment being completed and what may stand there; nothing for a line not ours.
+def candidates(before: str, first_line: bool, known: Known) -> Found | None:
+    """The fragment being completed and what may stand there; None for a place not ours.
 
     >>> candidates("%vm ti", True, Known())
-    ('ti', ['timeline'])
+    ('ti', [Offer(text='timeline', type='command')])
     """
-    offered = _offer(before, first_line, known)
-    match = _FRAGMENT.search(before)
-    fragment = match[0] if match else ""
-    return fragment, [word for word in offered if word.startswith(fragment)]
-
-
-def _offer(before: str, first_line: bool, known: Known) -> list[str]:
-    cell = _CELL.match(before) if first_line else None
-    if cell:
-        return _for_command(ASM, cell[1], known)
-    line = _LINE.match(before)
-    if line is None:
-        return []
-    magic, rest = line[1], line[2]
-    if magic == "vm":
-        return _for_vm(rest, known)
-    return _for_step(rest, known) if magic == "step" else _for_bp(rest, known)
-
-
-def _for_vm(rest: str, known: Known) -> list[str]:
-    name, space, rest = rest.partition(" ")
-    if not space:
-        return sorted((*VM, *VM_ALIASES))
-    if name == "debug" and _done(rest)[0] == ["inject"]:
-        return ["db", "bp"]
-    command = VM.get(VM_ALIASES.get(name, name))
-    return [] if command is None else _for_command(command, rest, known)
-
-
-def _for_step(rest: str, known: Known) -> list[str]:
-    done, last = _done(rest)
-    if done[-1:] == ["until"]:
-        return _labels(known, last)
-    return list(STEP_WAYS) if all(word.isdigit() for word in done) else []
-
-
-def _for_bp(rest: str, known: Known) -> list[str]:
-    done, last = _done(rest)
-    if not done:
-        return [*_labels(known, last), *BP_ACTIONS]
-    if done[0] in BP_ACTIONS and done[0] != "int":
-        return [*known.breakpoints, "all"]
-    if "if" in done:
-        return [*Regs._fields, *(f"${name}" for name in Regs._fields), *FLAGS, *known.labels]
-    words = ["if"] if done[0] == "int" else ["hw", "sw", "if", *_options(BP)]
-    return _choices(BP, done) or [word for word in words if word not in done]
-
-
-def _done(rest: str) -> tuple[list[str], str]:
-    """The finished words, and the one being written."""
-    words = rest.split()
-    return (words[:-1], words[-1]) if rest and not rest[-1].isspace() else (words, "")
-
-
-def _for_command(command: Command, rest: str, known: Known) -> list[str]:
-    done, last = _done(rest)
-    if "=" in last and last.startswith("--"):
-        return _choices(command, [last.partition("=")[0]])
-    if done and _takes_value(command, done[-1]):
-        return _choices(command, done)
-    if last.startswith("-"):
-        return [name for name in _options(command) if name not in done]
-    return _word(command, done, last, known)
-
-
-def _word(command: Command, done: list[str], last: str, known: Known) -> list[str]:
-    """What may stand as the next plain word: see ``Command.takes``."""
-    position = len(_plain(command, done))
-    options = [name for name in _options(command) if name not in done]
-    if not command.takes or position >= command.words[1]:
-        return options
-    kind = command.takes[min(position, len(command.takes) - 1)]
-    return [*_KINDS[kind](known, last), *options]
-
-
-def _plain(command: Command, done: list[str]) -> list[str]:
-    """The plain words among ``done``: neither options nor their values."""
-    before = ["", *done]
-    return [
-        word
-        for previous, word in zip(before, done, strict=False)
-        if not word.startswith("-") and not _takes_value(command, previous)
-    ]
-
-
-def _options(command: Command) -> list[str]:
-    return [option.name for option in command.options]
-
-
-def _takes_value(command: Command, name: str) -> bool:
-    return any(option.name == name and option.value for option in command.options)
-
-
-def _choices(command: Command, done: Iterable[str]) -> list[str]:
-    """The choices of the option that the last word is."""
-    last = list(done)[-1]
-    return [c for option in command.options if option.name == last for c in option.choices]
-
-
-def _labels(known: Known, last: str) -> list[str]:
-    return [*known.labels, *(f"${name}" for name in Regs._fields if last.startswith("$"))]
-
-
-def _places(known: Known, last: str) -> list[str]:
-    if "[" in last and "]" not in last:
-        return list(known.labels)
-    if "=" in last:
-        return _labels(known, last.partition("=")[2])
-    return [*(PARTS if last else Regs._fields), *FLAGS]
-
-
-def _debug_words(known: Known, last: str) -> list[str]:
-    """Flags, or what stands right of ``0=``: a label, then an access."""
-    name, equals, value = last.partition("=")
-    if not equals:
-        return [*DEBUG_FLAGS, *(f"{n}=" for n in range(4)), "dr7=", "inject", "off"]
-    where, colon, _ = value.rpartition(":")
-    if colon:
-        return [f"{where}:{access}" for access in ACCESSES]
-    return [] if name == "dr7" else _labels(known, value)
-
-
-_KINDS: dict[str, Callable[[Known, str], list[str]]] = {
-    "label": _labels,
-    "place": _places,
-    "setting": _debug_words,
-    "line": lambda known, last: [str(n) for n in range(16)],
-    "level": lambda known, last: list(LEVELS),
-    "export": lambda known, last: list(EXPORTS),
-    "engine": lambda known, last: list(ENGINES),
-    "side": lambda known, last: list(SIDES),
-    "variable": lambda known, last: list(known.variables),
-    "topic": lambda known, last: list(TOPICS),
-    "writable": lambda known, last: [*_labels(known, last), *Regs._fields],
-    "switch": lambda known, last: ["on", "off"],
-    "number": lambda known, last: [],
-    "file": lambda known, last: [],
-    "nothing": lambda known, last: [],
-}
+    spot = None if lines.in_braces(before) else lines.spot(before, first_line)
+    return None if spot is None else offers(spot, known)
 
 
 def known_to(session: Session) -> Known:
-    """The names that the session's VM and the user's variables have now."""
+    """The names that the session's VM and the user's variables have now; asks no engine."""
     vm = session.vm
+    mine = Known(
+        variables=_variables(session.names, (Program, bytes, bytearray)),
+        programs=_variables(session.names, (Program,)),
+        files=files,
+    )
     if vm is None:
-        return Known(variables=_loadable(session.names))
-    return Known(
+        return mine
+    return mine._replace(
         labels=tuple(sorted(vm.symbols)),
         breakpoints=tuple(str(breakpoint.number) for breakpoint in vm.breakpoints),
-        variables=_loadable(session.names),
+        bookmarks=tuple(vm.bookmarks),
+        constants=tuple(sorted(vm.program.constants)) if vm.program else (),
     )
 
 
-def _loadable(names: Mapping[str, Any]) -> tuple[str, ...]:
-    """The user's variables that ``%vm load`` takes."""
-    from ..program import Program
-
-    kinds = (Program, bytes, bytearray)
+def _variables(names: Mapping[str, Any], kinds: tuple[type, ...]) -> tuple[str, ...]:
+    """The user's variables that hold one of these."""
     return tuple(
         name
         for name, value in names.items()
@@ -226,17 +78,47 @@ def _loadable(names: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def files(path: str) -> list[Offer]:
+    """Files and folders that begin with a path; hidden ones and names with blanks are left out."""
+    folder, slash, name = path.rpartition("/")
+    base = Path(folder + slash).expanduser()
+    try:
+        return sorted(islice(_entries(base, folder + slash, name), _MOST_FILES))
+    except OSError:
+        return []
+
+
+def _entries(base: Path, before: str, name: str) -> Iterator[Offer]:
+    for entry in base.iterdir():
+        hidden = entry.name.startswith(".") and not name.startswith(".")
+        if hidden or not entry.name.startswith(name) or any(map(str.isspace, entry.name)):
+            continue
+        is_folder = entry.is_dir()
+        yield Offer(f"{before}{entry.name}{'/' * is_folder}", "folder" if is_folder else "file")
+
+
+def _found(context: CompletionContext, session: Session) -> Found | None:
+    """In a cell of assembly its own labels, elsewhere what our lines take."""
+    above = "".join(context.full_text.splitlines(True)[: context.cursor_line])
+    first, before = not above.strip(), context.text_until_cursor
+    if lines.is_assembly(context.full_text) and not first:
+        return operand(before, lines.defined(context.full_text))
+    return candidates(before, first, known_to(session))
+
+
 def make_matcher(session: Session) -> MatcherAPIv2:
     """A matcher for ``ip.Completer.custom_matchers``."""
 
     def kvmdbg_matcher(context: CompletionContext) -> SimpleMatcherResult:
-        before = context.text_until_cursor
-        fragment, words = candidates(before, context.cursor_line == 0, known_to(session))
+        found = _found(context, session)
+        if found is None:
+            return SimpleMatcherResult(completions=[])
+        fragment, words = found
         return SimpleMatcherResult(
-            completions=[SimpleCompletion(word, type="kvmdbg") for word in words],
+            completions=_Alone(SimpleCompletion(word.text, type=word.type) for word in words),
             matched_fragment=fragment,
-            suppress=bool(words),
-            do_not_suppress={"IPCompleter.file_matcher"} if _FILES.search(before) else set(),
+            suppress=True,
+            ordered=True,
         )
 
     mark: Any = context_matcher(identifier="kvmdbg", priority=100)

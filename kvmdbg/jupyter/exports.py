@@ -84,7 +84,7 @@ KINDS: dict[str, Kind] = {
     "chrome": Kind(_chrome, _chrome_is_ours, _open_in_browser),
     "tenet": Kind(_tenet, _tenet_is_ours, _open_in_tenet),
 }
-"""The kinds that ``commands.EXPORTS`` names."""
+"""The kinds that ``file_table.EXPORTS`` names."""
 
 
 def export(vm: Vm, args: Arguments) -> Shown:

@@ -23,6 +23,7 @@ def overview() -> str:
             "register. {name} puts a Python variable into the line, {name:#x} in hexadecimal.",
             "A semicolon at the end keeps the output quiet: %step 3;  or  %step ;",
             "More, with examples: %vm help mem, %vm help bp, %step?, %bp?, %%asm?",
+            "In a notebook Tab completes, and Shift-Tab explains the word at the cursor.",
         ]
     )
 
@@ -32,7 +33,7 @@ def explain(topic: str) -> str:
     key = topic.lstrip("%")
     key = VM_ALIASES.get(key, key)
     if key not in TOPICS:
-        raise unknown("help topic", topic, TOPICS)
+        raise unknown("help topic", topic, TOPICS, listed="%vm help")
     return document(TOPICS[key])
 
 
@@ -75,8 +76,8 @@ def _examples(command: Command) -> list[str]:
     blocks = [row for row in command.examples if "\n" in row[0]]
     lines = _columns(one_line)
     for text, meaning in blocks:
-        lines += [f"    # {meaning}", *(f"    {line}" for line in text.splitlines()), ""]
-    return lines[:-1] if blocks else lines
+        lines += ["", f"    # {meaning}", *(f"    {line}" for line in text.splitlines())]
+    return lines if one_line else lines[1:]
 
 
 def _columns(rows: list[tuple[str, str]]) -> list[str]:

@@ -18,9 +18,14 @@ TIMELINE = Command(
     options=(
         Option("--reason", "REASON", "only exits of this reason", REASONS),
         Option("--cause", "CAUSE", "only debug exits with this cause", tuple(CAUSES)),
-        Option("--exception", "VECTOR", "only with this vector, as #PF or 14"),
-        Option("--at", "WHERE", "only where the guest stood there"),
-        Option("--between", "A:B", "only from one moment to another: clocks or bookmarks"),
+        Option("--exception", "VECTOR", "only with this vector, as #PF or 14", takes="vector"),
+        Option("--at", "WHERE", "only where the guest stood there", takes="label"),
+        Option(
+            "--between",
+            "A:B",
+            "only from one moment to another: clocks or bookmarks",
+            takes="span",
+        ),
         Option("--stats", "", "also causes, and how far the exits are apart"),
     ),
     words=(0, 1),
@@ -33,8 +38,9 @@ TIMELINE = Command(
         "The line gives back the Timeline or the Selection: t.to_pandas(), t.gaps(), ..."
     ),
     examples=(
-        ("%vm timeline", ""),
-        ("%vm timeline 5", ""),
+        ("%vm timeline", "a picture, and the last 20 exits"),
+        ("%vm timeline 5", "the last five"),
+        ("%vm timeline --exception #DB --at loop", "only debug exceptions at a label"),
         ("%vm timeline --reason debug --between 0:1000 --stats", "counted, and their distances"),
     ),
 )
@@ -44,7 +50,7 @@ DIFF = Command(
     "A [B]",
     "What differs between two moments; without B between A and now.",
     words=(1, 2),
-    takes=("number",),
+    takes=("moment",),
     details=(
         "A and B are clocks or bookmarks.\n"
         "Registers, flags, debug and system registers, bytes of memory, side by side. The guest\n"
@@ -76,15 +82,15 @@ WHO = Command(
 
 WHEN = Command(
     "%vm when",
-    "RIP==WHERE | WHERE",
+    "rip==WHERE | WHERE",
     "Every time that an instruction was about to run, in the whole recording.",
     words=(1, 8),
-    takes=("label",),
+    takes=("when",),
     details=(
         "The recorded future counts too; the guest stays where it is.\n"
         "The line gives back the Times: t.clocks, t.first, t.before, len(t), ..."
     ),
-    examples=(("%step 5\n%vm when loop", "every turn"), ("%vm when RIP==loop", "the same")),
+    examples=(("%vm when loop", "every turn so far"), ("%vm when rip==loop", "the same")),
 )
 
 UNDO = Command(
@@ -105,7 +111,11 @@ RECORD = Command(
     words=(0, 1),
     takes=("switch",),
     details="What each changed and wrote; the latest some ten million are kept. See %vm trace.",
-    examples=(("%vm record on\n%step 3\n%vm trace", ""), ("%vm record off", "")),
+    examples=(
+        ("%vm record on", "from here on"),
+        ("%vm record off", "no more; what was recorded stays"),
+        ("%vm record on\n%step 3\n%vm trace", "and look at it"),
+    ),
 )
 
 TRACE = Command(

@@ -16,6 +16,8 @@ from . import display, help
 from .arguments import expand, split
 from .commands import ASM, BP, STEP
 from .completion import make_matcher
+from .inspection import install
+from .live_session import LiveSession
 from .session import Session
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ class KvmdbgMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.session = Session(shell.user_ns)
+        self.session.viewer = self.live = LiveSession(shell, self.session)
         self.matcher = make_matcher(self.session)
+        self.inspection = install(shell, self.session)
 
     def _carry_out(self, line: str, action: Callable[[str], object]) -> object:
         """Expand ``{name}``, act, and keep quiet after a semicolon."""
@@ -86,7 +90,10 @@ _NAME = KvmdbgMagics.__name__
 
 
 def load(ipython: InteractiveShell) -> None:
-    """``%load_ext kvmdbg``: magics, completion, formatters. Loading twice changes nothing."""
+    """``%load_ext kvmdbg``: magics, completion, inspection, formatters.
+
+    Loading twice changes nothing.
+    """
     if _NAME in ipython.magics_manager.registry:
         return
     magics = KvmdbgMagics(ipython)
@@ -104,7 +111,10 @@ def unload(ipython: InteractiveShell) -> None:
     for kind, names in KvmdbgMagics.magics.items():
         for name in names:
             manager.magics[kind].pop(name, None)
+    magics.live.close()
     configurables: list[Any] = ipython.configurables
     configurables.remove(magics)
     ipython.Completer.custom_matchers.remove(magics.matcher)
+    if magics.inspection is not None:
+        magics.inspection.remove()
     display.unregister(ipython, magics.session)

@@ -43,7 +43,7 @@ def _until(vm: Vm, words: list[str]) -> Stop:
     place = words.index("until")
     where = " ".join(words[place + 1 :])
     if not where:
-        raise BadInput("something is missing: %step until WHERE")
+        raise BadInput(f"something is missing: %step until WHERE; more: {STEP.help}")
     if place > 0:
         raise BadInput("%step until WHERE takes no count")
     return vm.step(1, how="until", where=where)
@@ -70,7 +70,7 @@ def _condition(line: str) -> tuple[str, str | None]:
     if match is None:
         return line, None
     if not match["when"]:
-        raise BadInput("something is missing: if CONDITION, for instance if $rax == 3")
+        raise BadInput(f"something is missing: if CONDITION, as if rax == 3; more: {BP.help}")
     return match["place"], match["when"].strip()
 
 
@@ -79,7 +79,7 @@ def _set(vm: Vm, args: Arguments, when: str | None) -> Breakpoint:
     where = " ".join(word for n, word in enumerate(args.words) if n == 0 or word not in kinds)
     accesses = [name for name in ("-x", "-w", "-rw") if args.has(name)]
     if not where:
-        raise BadInput(f"something is missing: {BP.name} {BP.usage}")
+        raise BadInput(f"something is missing: {BP.name} {BP.usage}; more: {BP.help}")
     if len(kinds) > 1 or len(accesses) > 1:
         raise BadInput("a breakpoint is hw or sw, and one of -x, -w, -rw")
     return vm.bp(
@@ -89,6 +89,7 @@ def _set(vm: Vm, args: Arguments, when: str | None) -> Breakpoint:
         length=args.value("--len", number),
         when=when,
         temporary=args.has("--once"),
+        slot=args.value("--slot", number),
     )
 
 

@@ -20,6 +20,8 @@ from .assignments import change
 from .commands import LEVELS, VM, VM_ALIASES
 from .display import Shown, sentences
 from .session import Session
+from .stepping_commands import vector
+from .view_table import VIEWS
 
 
 def execute(session: Session, words: list[str]) -> object:
@@ -28,7 +30,7 @@ def execute(session: Session, words: list[str]) -> object:
         return _where(session)
     name = VM_ALIASES.get(words[0], words[0])
     if name not in VM:
-        raise unknown("sub-command", words[0], [*VM, *VM_ALIASES], "for %vm")
+        raise unknown("sub-command", words[0], [*VM, *VM_ALIASES], "for %vm", "%vm help")
     return HANDLERS[name](session, parse(VM[name], words[1:]))
 
 
@@ -212,15 +214,26 @@ def _console(session: Session, _: Arguments) -> Shown:
 
 def _gate(session: Session, args: Arguments) -> Shown:
     vm = session.require_vm()
-    vector, handler = number(args.words[0]), vm.address(args.words[1])
-    vm.set_gate(vector, handler)
-    return sentences(None, [f"vector {vector:#x} -> {cards.place(vm, handler)}"])
+    taken, handler = vector(args.words[0]), vm.address(args.words[1])
+    vm.set_gate(taken, handler)
+    return sentences(None, [f"vector {taken:#x} -> {cards.place(vm, handler)}"])
 
 
 def _reset(session: Session, _: Arguments) -> Shown:
     vm = session.require_vm()
     vm.reset()
     return sentences(vm, [f"reset: as right after loading; {cards.standing(vm)}"])
+
+
+def _view(session: Session, args: Arguments) -> object:
+    kind = args.word(0, str) or "machine"
+    if kind not in VIEWS:
+        raise unknown("view", kind, VIEWS)
+    if session.viewer is None:
+        raise BadInput(
+            "there is nothing to show a live view in; %vm, %vm timeline, %vm dr show text"
+        )
+    return session.viewer.view(kind)
 
 
 def _info(session: Session, _: Arguments) -> Shown:
@@ -282,6 +295,7 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "console": _console,
     "gate": _gate,
     "reset": _reset,
+    "view": _view,
     "info": _info,
     "doctor": _doctor,
     "compare": _compare,

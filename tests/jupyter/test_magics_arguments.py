@@ -47,8 +47,8 @@ def test_a_negative_number_is_a_word_and_not_an_option() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "something is missing: %x mem WHERE [LENGTH]"),
-        (["a", "b", "c"], 'unexpected "c": %x mem WHERE [LENGTH]'),
+        ([], "something is missing: %x mem WHERE [LENGTH]; more: %vm help x"),
+        (["a", "b", "c"], 'unexpected "c": %x mem WHERE [LENGTH]; more: %vm help x'),
         (["a", "--at"], "--at needs a value: --at ADDRESS"),
         (["a", "--at", "-w"], "--at needs a value: --at ADDRESS"),
         (["a", "-w=1"], "-w of %x mem takes no value"),

@@ -9,7 +9,7 @@ import pytest
 
 from kvmdbg.debugger.divergence import Comparison
 from kvmdbg.errors import BadInput, EngineUnavailable, NoVm, UnknownName
-from kvmdbg.jupyter.completion import Known, candidates
+from tests.jupyter.offered import offered
 
 Run = Callable[[str], Any]
 INT1 = "%%asm\nstart: nop\n int1\n hlt"
@@ -104,4 +104,4 @@ def test_a_host_without_kvm_is_told_in_one_line(
     ],
 )
 def test_tab_completes_sides_and_options(line: str, word: str) -> None:
-    assert word in candidates(line, True, Known())[1]
+    assert word in offered(line)

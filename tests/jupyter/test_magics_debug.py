@@ -12,9 +12,10 @@ import pytest
 
 from kvmdbg.errors import BadInput, BreakpointError, IoctlError, UnknownName, VmInterrupted
 from kvmdbg.exits import DebugExit, ExceptionExit, HltExit, IoExit, ShutdownExit
-from kvmdbg.jupyter.completion import Known, candidates
+from kvmdbg.jupyter.offers import Known
 from kvmdbg.uapi import GuestDbg
 from kvmdbg.x86.debugreg import decode_dr7
+from tests.jupyter.offered import offered
 
 Run = Callable[[str], Any]
 
@@ -446,11 +447,11 @@ def test_debugreg_are_eight_numbers(guest: Run) -> None:
         ("%vm debug inj", ["inject_db", "inject_bp", "inject"]),
         ("%vm debug inject ", ["db", "bp"]),
         ("%vm debug enable 0=cou", ["counter"]),
-        ("%vm debug enable 0=counter:", ["counter:x", "counter:w", "counter:rw"]),
+        ("%vm debug enable 0=counter:", ["x", "w", "rw"]),
         ("%vm debug dr7=", []),
         ("%vm stop -", ["--long"]),
         ("%vm exit --m", ["--max"]),
     ],
 )
 def test_tab_offers_what_may_stand_there(line: str, words: list[str]) -> None:
-    assert candidates(line, True, Known(("counter", "loop")))[1] == words
+    assert offered(line, Known(("counter", "loop"))) == words

@@ -12,7 +12,7 @@ from kvmdbg.engines import probe
 from kvmdbg.engines.probe import Finding, Report
 from kvmdbg.errors import BadInput, UnknownName
 from kvmdbg.jupyter import cards
-from kvmdbg.jupyter.completion import Known, candidates
+from tests.jupyter.offered import offered
 
 Run = Callable[[str], Any]
 Bundle = Callable[[Any], dict[str, Any]]
@@ -106,8 +106,8 @@ def test_two_engines_are_one_too_many(run: Run) -> None:
 
 
 def test_the_engines_can_be_completed() -> None:
-    assert candidates("%vm doctor k", True, Known())[1] == ["kvm"]
-    assert candidates("%vm doctor --", True, Known())[1] == ["--fresh", "--json"]
+    assert offered("%vm doctor k") == ["kvm"]
+    assert offered("%vm doctor --") == ["--fresh", "--json"]
 
 
 def test_the_magic_and_the_command_line_ask_the_same_probes() -> None:

@@ -13,10 +13,10 @@ from kvmdbg.debugger.vm import Vm
 from kvmdbg.errors import BadInput, NoVm
 from kvmdbg.history.export_tenet import tenet_trace
 from kvmdbg.history.trace import Trace
-from kvmdbg.jupyter.commands import EXPORTS
-from kvmdbg.jupyter.completion import Known, candidates
 from kvmdbg.jupyter.exports import KINDS
+from kvmdbg.jupyter.file_table import EXPORTS
 from tests.guests.traces import path_by_hand, segment_of
+from tests.jupyter.offered import offered
 
 Run = Callable[[str], Any]
 
@@ -176,5 +176,5 @@ def test_without_a_vm_there_is_nothing_to_export(run: Run) -> None:
 
 
 def test_tab_offers_the_kinds_and_the_option() -> None:
-    assert candidates("%vm export ", True, Known())[1] == ["c", "chrome", "tenet", "--exits"]
-    assert candidates("%vm export c guest.c --", True, Known())[1] == ["--exits"]
+    assert offered("%vm export ") == ["c", "chrome", "tenet", "--exits"]
+    assert offered("%vm export c guest.c --") == ["--exits"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from kvmdbg.errors import BadInput
 from kvmdbg.jupyter import help
 from kvmdbg.jupyter.commands import ASM, BP, STEP, TOPICS, VM
 from kvmdbg.jupyter.vm_commands import HANDLERS
@@ -26,6 +27,37 @@ def test_every_command_but_close_has_an_example_and_a_one_line_summary() -> None
     for command in TOPICS.values():
         assert command.examples, command.name
         assert command.summary.endswith("."), command.name
+
+
+def test_an_example_of_several_lines_says_what_it_is_for() -> None:
+    for command in TOPICS.values():
+        assert all(meaning for text, meaning in command.examples if "\n" in text), command.name
+
+
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        ("%vm mem", "%vm help mem"),
+        ("%vm run 5", "%vm help run"),
+        ("%vm c 5", "%vm help run"),
+        ("%bp --once", "%vm help bp"),
+        ("%bp int", "%vm help bp"),
+        ("%step until", "%vm help step"),
+        ("%vm xyzzy", "%vm help"),
+        ("%vm help xyzzy", "%vm help"),
+    ],
+)
+def test_a_line_that_cannot_be_meant_points_to_help_that_is_there(
+    guest: Run, line: str, more: str
+) -> None:
+    with pytest.raises(BadInput, match=rf"{more}\b"):
+        guest(line)
+    assert guest(more).text
+
+
+def test_help_says_what_may_stand_in_a_condition() -> None:
+    page = help.explain("bp")
+    assert all(word in page for word in ("hits", "and", "byte [", "==", "unsigned"))
 
 
 def test_every_sub_command_in_the_table_is_carried_out_by_somebody() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kvmdbg.errors import BadInput, UnknownName
-from kvmdbg.jupyter.completion import Known, candidates
+from tests.jupyter.offered import offered
 
 Run = Callable[[str], Any]
 Bundle = Callable[[Any], dict[str, Any]]
@@ -104,8 +104,8 @@ def test_a_condition_that_cannot_be_meant_is_one_line(
 
 
 def test_tab_offers_the_reasons_and_the_causes() -> None:
-    assert "hlt" in candidates("%vm timeline --reason ", True, Known())[1]
-    assert candidates("%vm timeline --cause DR", True, Known())[1] == ["DR0", "DR1", "DR2", "DR3"]
+    assert "hlt" in offered("%vm timeline --reason ")
+    assert offered("%vm timeline --cause DR") == ["DR0", "DR1", "DR2", "DR3"]
 
 
 # %vm diff

@@ -9,7 +9,7 @@ import pytest
 
 from kvmdbg.errors import BadInput, IoctlError, NoVm, UnknownName
 from kvmdbg.irqchip import Irqchip
-from kvmdbg.jupyter.completion import Known, candidates
+from tests.jupyter.offered import offered
 
 Run = Callable[[str], Any]
 
@@ -160,4 +160,4 @@ def test_without_a_vm_they_say_how_to_begin(run: Run, line: str) -> None:
     ],
 )
 def test_tab_offers_what_may_stand_there(line: str, words: list[str]) -> None:
-    assert candidates(line, True, Known())[1] == words
+    assert offered(line) == words

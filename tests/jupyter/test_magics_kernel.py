@@ -169,6 +169,98 @@ def test_completion_works_through_the_kernel(kernel: Kernel) -> None:
     assert message["content"]["matches"] == ["waiting"]
 
 
+@pytest.mark.parametrize(
+    ("line", "word", "kind"),
+    [
+        ("%bp wai", "waiting", "label"),
+        ("%bp waiting if rc", "rcx", "register"),
+        ("%bp waiting if z", "zf", "flag"),
+        ("%vm run --m", "--max", "option"),
+        ("%vm tim", "timeline", "command"),
+    ],
+)
+def test_each_completion_arrives_with_what_it_is(
+    kernel: Kernel, line: str, word: str, kind: str
+) -> None:
+    kernel.run("%%asm\nstart: nop\nwaiting: hlt")
+    content = kernel.client.complete(line, reply=True, timeout=PATIENCE)["content"]
+    [found] = content["metadata"]["_jupyter_types_experimental"]
+    assert (found["text"], found["type"]) == (word, kind)
+    assert (
+        line[: content["cursor_start"]] + content["matches"][0] == f"{line[: found['start']]}{word}"
+    )
+
+
+def shown(kernel: Kernel, cell: str) -> str | None:
+    """What Shift-Tab shows where the bar stands; None if nothing was found."""
+    code, cursor = cell.replace("|", ""), cell.index("|")
+    content = kernel.client.inspect(code, cursor, reply=True, timeout=PATIENCE)["content"]
+    assert content["status"] == "ok"
+    return str(content["data"]["text/plain"]) if content["found"] else None
+
+
+@pytest.mark.parametrize(
+    ("cell", "begin"),
+    [
+        ("%v|m", "%vm [SUB-COMMAND ...]"),
+        ("%vm r|un --max 3", "%vm run [options]"),
+        ("x = %vm r|un", "%vm run [options]"),
+        ("%vm run --m|ax 3", "--max N: stop after"),
+        ("%st|ep 3", "%step [N]"),
+        ("%bp waiting h|w", "%bp [WHERE]"),
+        ("%%a|sm\nnop", "%%asm [NAME]"),
+        ("%bp wai|ting", "waiting: a label, 0x8001"),
+        ("a = 1\n%bp waiting if r|cx == 2", "rcx: 64 bits"),
+        ("%vm set z|f=1", "zf: zero flag"),
+        ("%%asm\njmp wai|ting", "waiting: a label"),
+    ],
+)
+def test_shift_tab_on_a_line_of_ours_shows_what_stands_there(
+    kernel: Kernel, cell: str, begin: str
+) -> None:
+    kernel.run("%%asm\nstart: nop\nwaiting: hlt")
+    assert (shown(kernel, cell) or "").startswith(begin)
+
+
+def test_shift_tab_on_a_mnemonic_shows_nothing(kernel: Kernel) -> None:
+    assert shown(kernel, "%%asm\nin|t 3") is None
+
+
+def test_shift_tab_on_python_is_as_before(kernel: Kernel) -> None:
+    kernel.run("%%asm\nstart: nop\nwaiting: hlt")
+    assert "A guest, and everything one can do to it." in (shown(kernel, "v|m") or "")
+    assert "int([x]) -> integer" in (shown(kernel, "in|t") or "")
+    assert shown(kernel, "nosuch|name") is None
+
+
+def test_shift_tab_answers_at_once(kernel: Kernel) -> None:
+    kernel.run("%%asm\nstart: nop\nwaiting: hlt")
+    shown(kernel, "%bp wai|ting")
+    begun = time.perf_counter()
+    for _ in range(20):
+        shown(kernel, "%bp wai|ting")
+    took = (time.perf_counter() - begun) / 20
+    print(f"\nShift-Tab to reply: {took * 1000:.1f} ms")
+    assert took < 0.2
+
+
+@pytest.mark.parametrize(
+    ("cell", "begin"), [("%vm?", "%vm [SUB"), ("%bp?", "%bp [WHERE]"), ("%%asm?", "%%asm [NAME]")]
+)
+def test_a_question_mark_shows_each_magics_help(kernel: Kernel, cell: str, begin: str) -> None:
+    [page] = kernel.run(cell).reply["payload"]
+    assert begin in page["data"]["text/plain"]
+
+
+def test_unloading_gives_shift_tab_back(kernel: Kernel) -> None:
+    kernel.run("%%asm\nnop\n")
+    kernel.run("%unload_ext kvmdbg")
+    try:
+        assert "A guest, and everything one can do to it." in (shown(kernel, "%v|m run") or "")
+    finally:
+        kernel.run("%load_ext kvmdbg")
+
+
 def test_a_question_mark_shows_the_help(kernel: Kernel) -> None:
     [page] = kernel.run("%step?").reply["payload"]
     assert "%step [N]" in page["data"]["text/plain"]

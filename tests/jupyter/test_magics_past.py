@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kvmdbg.errors import BadInput, UnknownName
-from kvmdbg.jupyter.completion import Known, candidates
+from kvmdbg.jupyter.offers import Known
+from tests.jupyter.offered import offered
 
 Run = Callable[[str], Any]
 Bundle = Callable[[Any], dict[str, Any]]
@@ -77,10 +78,10 @@ def test_record_is_on_or_off(guest: Run) -> None:
 
 def test_tab_offers_labels_and_registers_to_who() -> None:
     known = Known(labels=("counter", "loop"))
-    assert candidates("%vm who co", True, known)[1] == ["counter"]
-    assert candidates("%vm who rs", True, known)[1] == ["rsi", "rsp"]
-    assert candidates("%vm when lo", True, known)[1] == ["loop"]
-    assert candidates("%vm record o", True, known)[1] == ["on", "off"]
+    assert offered("%vm who co", known) == ["counter"]
+    assert offered("%vm who rs", known) == ["rsi", "rsp"]
+    assert offered("%vm when lo", known) == ["loop"]
+    assert offered("%vm record o", known) == ["on", "off"]
 
 
 def test_a_line_of_set_is_undone_as_one(guest: Run) -> None:
