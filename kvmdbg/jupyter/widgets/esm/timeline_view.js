@@ -5,14 +5,14 @@
 import { h, perFrame } from "./dom.js";
 import { ExitStore } from "./exits.js";
 import { onTheme, themeOf } from "./theme.js";
-import { ExitBox } from "./timeline-box.js";
-import { OVERVIEW_HEIGHT, timelineElements } from "./timeline-elements.js";
-import { ExitFeed } from "./timeline-feed.js";
-import { keyMeaning, listenToPointers, listenToStrip } from "./timeline-input.js";
-import { TimelineModel } from "./timeline-model.js";
-import { exitTable, laneNames, laneTable, rangeWords, selectionBar, selectionWords } from "./timeline-panels.js";
-import { AXIS_HEIGHT, LANE_HEIGHT, paintOverview, paintTimeline } from "./timeline-picture.js";
-import { counted, grouped, pixelOf, placeOf, rowAt } from "./timeline-scale.js";
+import { ExitBox } from "./timeline_box.js";
+import { OVERVIEW_HEIGHT, timelineElements } from "./timeline_elements.js";
+import { ExitFeed } from "./timeline_feed.js";
+import { keyMeaning, listenToPointers, listenToStrip } from "./timeline_input.js";
+import { TimelineModel } from "./timeline_model.js";
+import { exitTable, laneNames, laneTable, rangeWords, selectionBar, selectionWords } from "./timeline_panels.js";
+import { AXIS_HEIGHT, LANE_HEIGHT, paintOverview, paintTimeline } from "./timeline_picture.js";
+import { counted, grouped, pixelOf, placeOf, rowAt } from "./timeline_scale.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 
@@ -242,7 +242,7 @@ export class TimelineView {
     }
   }
 
-  /** @param {import("./timeline-scale.js").Axis} axis */
+  /** @param {import("./timeline_scale.js").Axis} axis */
   turn(axis) {
     this.wanted = false;
     this.box.hide();

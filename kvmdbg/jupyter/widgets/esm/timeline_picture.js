@@ -3,12 +3,12 @@
  * bars (logarithmic). A frame costs pixels times lanes, however many exits there are. Must not know:
  * the kernel, or what a click means.
  */
-import { barHeight, countPixels, grouped, pixelEdges, pixelOf, placeOf, ticksIn } from "./timeline-scale.js";
-import { drawMark } from "./timeline-lanes.js";
+import { barHeight, countPixels, grouped, pixelEdges, pixelOf, placeOf, ticksIn } from "./timeline_scale.js";
+import { drawMark } from "./timeline_lanes.js";
 
 /** @typedef {import("./exits.js").ExitStore} ExitStore */
 /** @typedef {import("./theme.js").Theme} Theme */
-/** @typedef {import("./timeline-model.js").TimelineModel} Scene what is seen of the exits */
+/** @typedef {import("./timeline_model.js").TimelineModel} Scene what is seen of the exits */
 
 export const LANE_HEIGHT = 30;
 export const AXIS_HEIGHT = 26;

@@ -1,6 +1,6 @@
 // Fingers, mouse and wheel become gestures.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { listenToPointers, listenToStrip } from "../../kvmdbg/jupyter/widgets/esm/timeline-input.js";
+import { listenToPointers, listenToStrip } from "../../kvmdbg/jupyter/widgets/esm/timeline_input.js";
 
 let element;
 let heard;

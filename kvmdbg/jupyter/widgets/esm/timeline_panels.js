@@ -3,13 +3,13 @@
  * selected range, the box beside an exit. Must not know: the kernel, or when something is drawn.
  */
 import { h } from "./dom.js";
-import { drawMark } from "./timeline-lanes.js";
-import { LANE_HEIGHT, sharpPen } from "./timeline-picture.js";
-import { counted, grouped, queryFor } from "./timeline-scale.js";
+import { drawMark } from "./timeline_lanes.js";
+import { LANE_HEIGHT, sharpPen } from "./timeline_picture.js";
+import { counted, grouped, queryFor } from "./timeline_scale.js";
 
 /** @typedef {import("./exits.js").ExitStore} ExitStore */
 /** @typedef {import("./theme.js").Theme} Theme */
-/** @typedef {import("./timeline-model.js").TimelineModel} Scene what is seen of the exits */
+/** @typedef {import("./timeline_model.js").TimelineModel} Scene what is seen of the exits */
 
 export const LAST_ROWS = 20;
 
@@ -40,7 +40,7 @@ export function laneNames(scene, theme, onShow) {
 
 /**
  * @param {HTMLCanvasElement} canvas
- * @param {import("./timeline-lanes.js").LaneStyle} style
+ * @param {import("./timeline_lanes.js").LaneStyle} style
  * @param {Theme} theme
  */
 function drawLegendMark(canvas, style, theme) {

@@ -1,10 +1,10 @@
 // What gestures and keys do to what is seen.
 import { beforeEach, describe, expect, test } from "vitest";
 import { ExitStore } from "../../kvmdbg/jupyter/widgets/esm/exits.js";
-import { TimelineModel } from "../../kvmdbg/jupyter/widgets/esm/timeline-model.js";
-import { keyMeaning, wheelFactor } from "../../kvmdbg/jupyter/widgets/esm/timeline-input.js";
-import { laneStyle, orderedLanes } from "../../kvmdbg/jupyter/widgets/esm/timeline-lanes.js";
-import { laneCounts, listedRows, selectionWords } from "../../kvmdbg/jupyter/widgets/esm/timeline-panels.js";
+import { TimelineModel } from "../../kvmdbg/jupyter/widgets/esm/timeline_model.js";
+import { keyMeaning, wheelFactor } from "../../kvmdbg/jupyter/widgets/esm/timeline_input.js";
+import { laneStyle, orderedLanes } from "../../kvmdbg/jupyter/widgets/esm/timeline_lanes.js";
+import { laneCounts, listedRows, selectionWords } from "../../kvmdbg/jupyter/widgets/esm/timeline_panels.js";
 
 const KINDS = [
   { lanes: ["step"], words: "DEBUG step" },
