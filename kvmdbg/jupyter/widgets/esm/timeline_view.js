@@ -432,7 +432,8 @@ export class TimelineView {
    * @param {number} ms that the frame took
    */
   tellTests(ms) {
-    const { root, store, model } = this;
+    const { store, model } = this;
+    const root = /** @type {HTMLElement} */ (this.root.closest(".kvmdbg-view") ?? this.root);
     this.frames++;
     const told = { total: store.size, lanes: model.lanes.join("|"), from: model.span.from, to: model.span.to, frames: this.frames };
     for (const [name, value] of Object.entries(told)) root.dataset[name] = String(value);
