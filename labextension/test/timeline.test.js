@@ -178,7 +178,7 @@ describe("what it asks of the kernel", () => {
     await press("b");
     const field = root.querySelector("form input");
     field.value = "there";
-    field.form.requestSubmit();
+    field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
     await vi.advanceTimersByTimeAsync(10);
     expect(kernel.all("bookmark")).toEqual([{ name: "there" }]);
     expect(root.querySelector("form").hidden).toBe(true);
