@@ -88,7 +88,10 @@ export class TimelineView {
       event.stopPropagation();
       this.act(meant.name, meant.selecting);
     });
-    const size = new ResizeObserver(() => this.renew());
+    const size = new ResizeObserver(([entry]) => {
+      this.width = entry.contentRect.width; // as it was laid out last: a theme that loads has no widths
+      this.renew();
+    });
     size.observe(parts.plot);
     return [() => size.disconnect(), onTheme(() => this.renew())];
   }
@@ -113,7 +116,6 @@ export class TimelineView {
   }
 
   renew() {
-    this.width = this.parts.plot.clientWidth;
     this.theme = themeOf(this.root);
     this.stale = true;
     this.redraw();
@@ -339,7 +341,7 @@ export class TimelineView {
 
   paint() {
     const { parts, store, model, theme, width } = this;
-    if (!this.root.isConnected) return;
+    if (!this.root.isConnected || width < 1) return;
     const began = performance.now();
     if (this.stale) {
       this.placeNames();
