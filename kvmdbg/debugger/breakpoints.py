@@ -89,6 +89,7 @@ class BreakpointTable:
         length: int | None = None,
         when: str | None = None,
         temporary: bool = False,
+        slot: int | None = None,
     ) -> Breakpoint:
         """Set a breakpoint at a linear address; see ``Vm.bp``.
 
@@ -96,13 +97,15 @@ class BreakpointTable:
         that the guest is in, else a debug register. When the guest is found in another mode at the
         next command, that is chosen anew, for one that was asked to be an INT3 too.
         """
+        if slot is not None:
+            kind = self._checked_slot(slot, kind)
         checked = self._checked_kind(kind, access)
         length = self._checked_length(address, access, length)
         entry = Entry(checked, access, address, length, self._guest.place(address))
         entry.asked = kind
         if kind is None:
             self._choose(entry)
-        return self._insert(entry, when, temporary)
+        return self._insert(entry, when, temporary, slot)
 
     def add_vector(
         self, vector: int, when: str | None = None, temporary: bool = False
@@ -153,6 +156,30 @@ class BreakpointTable:
         self._rebuild()
 
     # Checking
+
+    def refusal(self, access: str) -> str | None:
+        """Why the engine can honour no debug register for that access; None: it can."""
+        return None if self._can("hw", access) else self._lack("hw", access)
+
+    @property
+    def full(self) -> str | None:
+        """Who has the four debug registers, and what to do; None: there is a free one."""
+        return None if None in self.slots else self._all_used()
+
+    def _checked_slot(self, slot: int, kind: str | None) -> str:
+        """Whether a certain debug register can be had, which makes the breakpoint one of ``hw``."""
+        if kind == "sw":
+            raise BreakpointError(
+                'an INT3 takes no debug register; leave out the slot, or kind="sw"'
+            )
+        if slot not in range(SLOTS):
+            raise BreakpointError(f"there is no debug register slot {slot!r}; choose 0 to 3")
+        user = self.slots[slot]
+        if user is not None:
+            raise BreakpointError(
+                f"DR{slot} is in use ({user.number}: {user.where}); choose another, or none"
+            )
+        return "hw"
 
     def _checked_kind(self, kind: str | None, access: str) -> str:
         if access == "r":
@@ -279,22 +306,24 @@ class BreakpointTable:
 
     # Keeping the books
 
-    def _insert(self, entry: Entry, when: str | None, temporary: bool) -> Breakpoint:
+    def _insert(
+        self, entry: Entry, when: str | None, temporary: bool, slot: int | None = None
+    ) -> Breakpoint:
         self._check_engine(entry)
         self._check_place(entry)
         self._check_new(entry)
         entry.condition = self._compiled(when)
         entry.temporary = temporary
-        self._switch_on(entry)
+        self._switch_on(entry, slot)
         self._last += 1
         entry.number = self._last
         self._entries[entry.number] = entry
         self._rebuild()
         return entry.snapshot()
 
-    def _switch_on(self, entry: Entry) -> None:
+    def _switch_on(self, entry: Entry, slot: int | None = None) -> None:
         if entry.kind == "hw":
-            entry.slot = self._free_slot(entry.note)
+            entry.slot = self._free_slot(entry.note) if slot is None else slot
         self._mark(entry)
         entry.enabled = True
         self._rebuild()
@@ -313,12 +342,13 @@ class BreakpointTable:
     def _free_slot(self, why: str = "") -> int:
         if None in self.slots:
             return self.slots.index(None)
+        because = f"{why}, and " if why else ""
+        raise BreakpointError(because + self._all_used())
+
+    def _all_used(self) -> str:
         users = ", ".join(f"{e.number}: {e.where}" for e in self.slots if e is not None)
         instead = " or use a software breakpoint" if self._can("sw", "x") else ""
-        because = f"{why}, and " if why else ""
-        raise BreakpointError(
-            f"{because}all four debug registers are in use ({users}); delete one{instead}"
-        )
+        return f"all four debug registers are in use ({users}); delete one{instead}"
 
     def _rebuild(self) -> None:
         """Everything that the run loop looks at, from the entries."""

@@ -5,7 +5,6 @@ Must not know: what happens inside a run, or what else a VM can do.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,6 +22,7 @@ from .running import Runner
 from .stepping import HOWS, Stepper
 from .stop import Stop
 from .suggest import did_you_mean
+from .turns import PATIENCE, Turns
 from .why import why
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Commands:
         self._runner = runner
         self._stepper = Stepper(guest, runner)
         self._reporter = reporter
-        self._running_in: int | None = None
+        self.turns = Turns()
 
     def cont(self, max_instructions: int | None, timeout: float | None, hits: int) -> Stop:
         """See ``Vm.cont``."""
@@ -81,23 +81,24 @@ class Commands:
 
     @property
     def busy(self) -> bool:
-        """Whether the guest is running in another thread."""
-        return self._running_in not in (None, threading.get_ident())
+        """Whether another thread has the VM."""
+        return self.turns.taken
 
     def check_idle(self) -> None:
-        """VmBusy if the guest is running in another thread."""
-        if self.busy:
-            raise VmBusy("the VM is running in another thread; only request_stop() may be called")
+        """VmBusy if another thread has the VM and keeps it."""
+        if self.turns.taken:
+            with self.occupied():
+                pass
 
     @contextmanager
-    def occupied(self) -> Iterator[None]:
+    def occupied(self, patience: float = PATIENCE, looking: bool = False) -> Iterator[None]:
         """The VM is this thread's alone; VmBusy for all others, and here if it is theirs."""
-        self.check_idle()
-        self._running_in = threading.get_ident()
+        if not self.turns.take(patience, looking):
+            raise VmBusy("the VM is running in another thread; only request_stop() may be called")
         try:
             yield
         finally:
-            self._running_in = None
+            self.turns.give_back()
 
     def carry_out(self, run: Callable[[], Outcome]) -> Stop:
         with self.occupied():

@@ -197,6 +197,7 @@ class Entrance:
         """At the next entry the guest gets its own #DB (with DR6 bits) or #BP."""
         self.owed = Owed(inject, payload, self.pc)
         self.handed_back = True
+        self.timeline.give_back()
         self.note(what)
 
     @property

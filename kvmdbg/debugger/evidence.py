@@ -203,12 +203,13 @@ def segment_fields(segment: Segment, raw: bytes = b"\x01") -> str:
     """A segment descriptor's fields."""
     if not any(raw):
         return "all zero: the null descriptor, or an empty entry"
-    s, kind = segment, _segment_kind(segment)
+    s, kind = segment, segment_kind(segment)
     flags = f"S={s.s}, DPL={s.dpl}, P={s.present}, L={s.l}, D/B={s.db}, G={s.g}"
     return f"base {s.base:#x}, limit {s.limit:#x}, type {s.type:#x} ({kind}), {flags}"
 
 
-def _segment_kind(segment: Segment) -> str:
+def segment_kind(segment: Segment) -> str:
+    """What a descriptor's S and type make of it (SDM vol. 3, tables 3-1 and 3-2)."""
     kind = segment.type
     if not segment.s:
         return _SYSTEM_TYPES.get(kind) or GATE_TYPES.get(kind, "reserved system type")

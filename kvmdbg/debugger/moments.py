@@ -21,6 +21,7 @@ from .undoing import Undoing
 from .visiting import Visit
 
 if TYPE_CHECKING:
+    from ..history.timeline import Timeline
     from ..history.trace import Trace
 
 
@@ -56,9 +57,24 @@ class Moments(Questions, Undoing):
         return self._commands.carry_out(lambda: self._travel.goto(where))
 
     @property
+    def end(self) -> int:
+        """The clock at which the recording ends: more than the present one after going back.
+
+        -1 where the engine has no instruction clock.
+        """
+        return self._travel.end
+
+    @property
     def bookmarks(self) -> dict[str, int]:
         """The names of moments and their instruction clocks."""
         return self._travel.clocks()
+
+    @property
+    def ahead(self) -> tuple[Timeline, int]:
+        """After going back: the exits of the recorded future, and from which of them on it lies
+        ahead; the others were met again. An edit here ends it: there are none then.
+        """
+        return self._travel.ahead()
 
     def record(self, on: bool = True) -> None:
         """Record every instruction from now on, or no more: what it changed and wrote.

@@ -7,18 +7,17 @@ not know: how a moment is reached (history), or how a stop is shown.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from ..engines import Capability, Engine
 from ..errors import BadInput, EngineUnavailable, NotRecorded
 from ..exits import ExceptionExit, Exit, IntrExit
 from ..history.journal import RUN, Journal, Position
 from ..history.recorded import Kept, Recorded
-from ..history.timeline import TYPECODES, Timeline
+from ..history.timeline import Timeline
 from .entering import Owed
 from .guest import Guest
 from .outcome import Outcome
@@ -51,7 +50,7 @@ class Later(NamedTuple):
     """The debugger's share of a recorded future; ``here`` is the moment in front of it."""
 
     here: Position
-    rows: dict[str, array[Any]]
+    rows: Timeline
     size: int
     marks: list[Mark]
     kept: int
@@ -201,6 +200,21 @@ class Travel(Visits):
         engine = self._engine
         return engine.checkpoints.bytes_held if isinstance(engine, Recorded) else 0
 
+    def ahead(self) -> tuple[Timeline, int]:
+        """The recorded future's exits, and how many of them the guest has come past again."""
+        recorded, later = self._engine, self._later
+        if later is None or not isinstance(recorded, Recorded) or recorded.first_edit() is not None:
+            return Timeline(), 0
+        if len(self._timeline) == later.size:
+            return later.rows, 0
+        return later.rows, bisect_right(later.rows.column("clock"), recorded.clock)
+
+    @property
+    def end(self) -> int:
+        """The clock at which the recording ends; the present one without a recording."""
+        ahead = self._engine.ahead if isinstance(self._engine, Recorded) else None
+        return ahead.end if ahead else self._engine.clock
+
     def clocks(self) -> dict[str, int]:
         """The bookmarks that can be gone to, and where."""
         return {name: mark.position.clock for name, mark in self.known().items()}
@@ -256,8 +270,7 @@ class Travel(Visits):
 
     def _to_clock(self, recorded: Recorded, clock: int) -> Outcome:
         self._check_future(recorded)
-        end = recorded.ahead.end if recorded.ahead else recorded.clock
-        check_clock(clock, recorded.journal.start, end)
+        check_clock(clock, recorded.journal.start, self.end)
         self._rejoin(recorded)
         return self._go(recorded, self._at(recorded, clock))
 
@@ -338,9 +351,8 @@ class Travel(Visits):
         recorded.rejoin()
         if later is None:
             return
-        _cut(self._timeline, later.size)
-        for name, rows in later.rows.items():
-            self._timeline.column(name).extend(rows)
+        self._timeline.cut(later.size)
+        self._timeline.join(later.rows)
         self._marks[later.kept :] = later.marks
         for name, mark in self.bookmarks.items():
             if mark.position > later.here:
@@ -363,7 +375,7 @@ class Travel(Visits):
         written = self._tape.rewind(mark.position.entry)
         kept = bisect_right([m.position for m in self._marks], mark.position)
         later = {n: m for n, m in self.bookmarks.items() if m.position > mark.position}
-        rows = _cut(self._timeline, mark.rows)
+        rows = self._timeline.cut(mark.rows)
         if recorded.ahead is not None:
             marks = self._marks[kept:]
             self._later = Later(mark.position, rows, mark.rows, marks, kept, later, written)
@@ -397,12 +409,3 @@ def _told(mark: Mark, was: int, end: int) -> str:
     what = f": {mark.title}" if mark.title else ""
     rest = f"; the recording goes on to clock {end:,}" if clock < end else ""
     return f"{way} clock {clock:,}{what}{rest}"
-
-
-def _cut(timeline: Timeline, size: int) -> dict[str, array[Any]]:
-    """Keep the first rows; the others, by column."""
-    tail = {name: timeline.column(name)[size:] for name in TYPECODES}
-    timeline.append(_EXIT, 0, 0)  # goes on with other columns if somebody looks at these
-    for name in TYPECODES:
-        del timeline.column(name)[size:]
-    return tail

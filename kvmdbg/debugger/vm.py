@@ -14,7 +14,6 @@ from ..errors import BadInput, UnknownName, VmClosed
 from ..exits import Exit
 from ..history.timeline import Timeline
 from ..history.tracelog import TraceLog
-from ..irqchip import Irqchip
 from ..machine.layout import gate
 from ..machine.ports import TextConsole
 from ..program import Program
@@ -28,6 +27,7 @@ from .commands import Commands
 from .entering import Entrance
 from .explain import Explanation
 from .guest import Guest
+from .irqs import Interrupts
 from .memory import PhysicalMemory
 from .moments import Moments
 from .recordings import Recordings
@@ -35,6 +35,7 @@ from .reporting import Reporter
 from .running import Runner
 from .stop import GuestDebugSetting, Stop, check_setting
 from .suggest import did_you_mean
+from .taking_turns import in_turn
 from .tape import Tape
 from .travel import Travel, recording
 
@@ -44,7 +45,7 @@ _ENTRIES: Final = ("start", "_start")
 Loadable = Program | bytes | bytearray | memoryview | str | os.PathLike[str]
 
 
-class Vm(Moments, Recordings):
+class Vm(Moments, Recordings, Interrupts):
     """A guest, and everything one can do to it.
 
     ``engine`` is ``"auto"``, the name of one (``engines.ENGINES``), or a function that opens one
@@ -164,6 +165,7 @@ class Vm(Moments, Recordings):
 
     # Life
 
+    @in_turn
     def load(
         self, program: Loadable, at: int | None = None, entry: int | str | None = None
     ) -> None:
@@ -185,6 +187,7 @@ class Vm(Moments, Recordings):
         self._guest.constants = dict(self._program.constants) if self._program else {}
         self.reset()
 
+    @in_turn
     def reset(self) -> None:
         """Back to right after the last load, also timeline, console and the breakpoints' hits."""
         self._check_live()
@@ -203,9 +206,9 @@ class Vm(Moments, Recordings):
     def close(self) -> None:
         """Give everything back. Calling it twice is harmless."""
         if not self._closed:
-            self._commands.check_idle()
-        self._closed = True
-        self._engine.close()
+            with self.turn():
+                self._closed = True
+                self._engine.close()
 
     def __enter__(self) -> Vm:
         return self
@@ -230,6 +233,7 @@ class Vm(Moments, Recordings):
 
     # Running
 
+    @in_turn
     def step(self, count: int = 1, how: str = "into", where: int | str | None = None) -> Stop:
         """Execute ``count`` instructions, and stop earlier only for a good reason.
 
@@ -241,6 +245,7 @@ class Vm(Moments, Recordings):
         self._check()
         return self._travel.through(lambda: self._commands.step(count, how, where))
 
+    @in_turn
     def cont(
         self, max_instructions: int | None = None, timeout: float | None = None, hits: int = 1
     ) -> Stop:
@@ -259,6 +264,7 @@ class Vm(Moments, Recordings):
 
     # The ioctl line by hand
 
+    @in_turn
     def debug(
         self, control: int | None = None, debugreg: tuple[int, ...] = (0,) * 8
     ) -> GuestDebugSetting:
@@ -274,6 +280,7 @@ class Vm(Moments, Recordings):
             self._runner.entrance.set_by_hand(int(control), tuple(debugreg))
         return self._runner.entrance.setting
 
+    @in_turn
     def enter(self, max_instructions: int | None = None, timeout: float | None = None) -> Exit:
         """KVM_RUN, once, with what was set last: the plain exit, in the timeline, judged by nobody.
 
@@ -298,31 +305,9 @@ class Vm(Moments, Recordings):
         self._check()
         return self._commands.why(self.last_exit)
 
-    # Interrupts
-
-    def create_irqchip(self) -> None:
-        """KVM_CREATE_IRQCHIP and KVM_CREATE_PIT2; it stays. IoctlError EEXIST the second time."""
-        self._check()
-        self._engine.create_irqchip()
-
-    def irq_line(self, line: int, level: bool) -> None:
-        """KVM_IRQ_LINE on ISA line 0..15. IoctlError ENXIO without an irqchip, EINVAL outside."""
-        self._check()
-        self._engine.irq_line(line, level)
-
-    @property
-    def irqchip(self) -> Irqchip | None:
-        """The irqchip as of :attr:`now`; None where there is none, or where it cannot be seen."""
-        self._check()
-        return self._engine.irqchip
-
-    @property
-    def now(self) -> int:
-        """Ticks of virtual time: instructions, and what HLT has slept; -1 without a clock."""
-        return self._engine.now
-
     # Breakpoints
 
+    @in_turn
     def bp(
         self,
         where: int | str,
@@ -331,19 +316,21 @@ class Vm(Moments, Recordings):
         length: int | None = None,
         when: str | None = None,
         temporary: bool = False,
+        slot: int | None = None,
     ) -> Breakpoint:
         """Stop the guest at an instruction or at a memory access.
 
         ``where`` as for :meth:`address`. ``kind`` is ``sw`` (an INT3 in guest memory, any number of
-        them) or ``hw`` (one of four debug registers); by default ``sw`` for execution, ``hw`` for
-        data. ``access`` is ``x``, ``w`` or ``rw``; ``length`` 1, 2, 4 or 8 bytes, by default the
-        most up to 4 (2 in real mode) that the address allows. ``when`` is a condition such as
-        ``"rax == 3 and hits > 2"``. ``temporary`` deletes it after it stopped the guest once.
+        them) or ``hw`` (a debug register; ``slot`` 0-3 says which); by default ``sw`` for execution
+        without a slot, else ``hw``. ``access`` is ``x``, ``w`` or ``rw``; ``length`` 1, 2, 4 or 8
+        bytes, by default the most up to 4 (2 in real mode) that the address allows. ``when`` is a
+        condition (``"rax == 3 and hits > 2"``). ``temporary`` deletes it after one stop.
         Raises BreakpointError, AddressError, ExpressionError, UnknownName.
         """
         self._check()
-        return self._table.add(self.address(where), kind, access, length, when, temporary)
+        return self._table.add(self.address(where), kind, access, length, when, temporary, slot)
 
+    @in_turn
     def bp_vector(self, vector: int, when: str | None = None) -> Breakpoint:
         """Stop before the guest takes a vector (0-255), by INT n or by an exception."""
         self._check()
@@ -366,6 +353,7 @@ class Vm(Moments, Recordings):
         self._check()
         return self._engine.get_debugregs()
 
+    @in_turn
     def set_regs(self, **values: int) -> None:
         """Change general registers by their 64-bit names: ``set_regs(rax=1, rip=0x8000)``.
 
@@ -385,6 +373,7 @@ class Vm(Moments, Recordings):
         self._check()
         return self._guest.read(linear, size)
 
+    @in_turn
     def write(self, linear: int, data: bytes) -> None:
         """Write memory at a linear address; page protection does not count."""
         self._check()
@@ -422,6 +411,7 @@ class Vm(Moments, Recordings):
         here = self._guest, self._table, self.debug(), self._console
         return exporting.export_c(*here, exits, self._profile)
 
+    @in_turn
     def set_gate(
         self,
         vector: int,

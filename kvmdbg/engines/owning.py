@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Final
 
 from ..errors import VmBusy, VmClosed
+
+PATIENCE: Final = 0.05
+"""Seconds for which another thread's short call is waited for; a run takes longer."""
 
 
 class OneOwner:
@@ -22,29 +25,34 @@ class OneOwner:
         if self._closed:
             raise VmClosed("this VM was closed; make a new one with Vm() or %vm new")
 
-    def _refuse(self) -> NoReturn:
+    def _wait(self) -> None:
+        """Own the engine when another thread's short call is over; VmBusy if it is a long one."""
         self._check_open()
-        raise VmBusy("the VM is running in another thread; stop it first")
+        if not self._owner.acquire(timeout=PATIENCE):
+            raise VmBusy("the VM is running in another thread; stop it first")
+        if self._closed:
+            self._owner.release()
+            self._check_open()
 
     def _owned(self) -> Owned:
-        return Owned(self._owner, self._refuse, self._closed)
+        return Owned(self._owner, self._wait, self._closed)
 
 
 class Owned:
     """The engine is this thread's inside ``with``.
 
-    Refused instead of waited for: Unicorn aborts the process when two threads meet in it, and the
-    kernel would let the second wait until the guest exits.
+    A run is not waited for but refused: Unicorn aborts the process when two threads meet in it, and
+    the kernel would let the second wait until the guest exits.
     """
 
-    __slots__ = ("_closed", "_owner", "_refuse")
+    __slots__ = ("_closed", "_owner", "_wait")
 
-    def __init__(self, owner: threading.Lock, refuse: Callable[[], NoReturn], closed: bool) -> None:
-        self._owner, self._refuse, self._closed = owner, refuse, closed
+    def __init__(self, owner: threading.Lock, wait: Callable[[], None], closed: bool) -> None:
+        self._owner, self._wait, self._closed = owner, wait, closed
 
     def __enter__(self) -> None:
         if self._closed or not self._owner.acquire(False):
-            self._refuse()
+            self._wait()
 
     def __exit__(self, *_: object) -> None:
         self._owner.release()

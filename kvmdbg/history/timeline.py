@@ -7,6 +7,7 @@ engines, breakpoints, or how a timeline is drawn.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Unpack, overload
@@ -100,11 +101,15 @@ class Timeline(Rows):
 
     def __init__(self) -> None:
         self._columns: dict[str, array[Any]] = {}
+        self._given_back = array("Q")
+        self.told_from = 0
+        """Of the rows before this one nobody knows whether they were given back to the guest."""
         self.clear()
 
     def clear(self) -> None:
         """Forget all rows; host time starts again at 0."""
         self._adopt({name: array(code) for name, code in TYPECODES.items()})
+        self._given_back, self.told_from = array("Q"), 0
         self._start = perf_counter()
 
     def _adopt(self, columns: dict[str, array[Any]]) -> None:
@@ -114,6 +119,7 @@ class Timeline(Rows):
     def adopt(self, columns: dict[str, array[Any]]) -> None:
         """Take rows over from elsewhere: columns by the names and with the types of TYPECODES."""
         self._adopt(columns)
+        self._given_back, self.told_from = array("Q"), len(self)
         self._start = perf_counter() - (columns["host_time"][-1] if len(self) else 0.0)
 
     def append(self, exit: Exit, pc: int, clock: int) -> None:
@@ -182,6 +188,52 @@ class Timeline(Rows):
         """
         size = len(self)
         self._adopt({name: column[:size] for name, column in self._columns.items()})
+
+    def _become_free(self) -> None:
+        """Let the columns be such as may change their length."""
+        try:
+            for column in self._columns.values():
+                del column[len(column) :]  # nothing, but refused where somebody looks
+        except BufferError:
+            self._leave_views_behind()
+
+    # Whose debug exits they were
+
+    def give_back(self) -> None:
+        """The host gives the latest row's #DB or #BP to the guest, whose own it was."""
+        row = len(self) - 1
+        if row >= 0 and (not self._given_back or self._given_back[-1] < row):
+            self._given_back.append(row)
+
+    @property
+    def given_back(self) -> array[int]:
+        """A copy of the rows, in order, whose exception the guest got; see also ``told_from``."""
+        return self._given_back[:]
+
+    # Back in time
+
+    def cut(self, size: int) -> Timeline:
+        """Keep the first ``size`` rows; the others, which count from 0 again."""
+        tail, known = Timeline(), bisect_left(self._given_back, size)
+        tail.adopt({name: column[size:] for name, column in self._columns.items()})
+        tail.told_from = max(0, self.told_from - size)
+        tail._given_back = array("Q", (row - size for row in self._given_back[known:]))
+        self._become_free()
+        for column in self._columns.values():
+            del column[size:]
+        del self._given_back[known:]
+        self.told_from = min(self.told_from, size)
+        return tail
+
+    def join(self, later: Timeline) -> None:
+        """Put rows behind these that were cut off."""
+        size = len(self)
+        self._become_free()
+        for name, column in self._columns.items():
+            column.extend(later.column(name))
+        self._given_back.extend(row + size for row in later.given_back)
+        if later.told_from:
+            self.told_from = size + later.told_from
 
     def __len__(self) -> int:
         return len(self._columns["host_time"])  # the last one that append fills

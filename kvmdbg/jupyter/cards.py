@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 
 from ..debugger.comparing import STEPS, compare_vm
 from ..debugger.stop import Stop
@@ -22,13 +21,11 @@ from ..views import doctor as findings
 from ..views import irqchip as chips
 from ..views.tables import Card, Cell, Column, Table, count, head, line
 from ..x86.decode import Instruction
-from ..x86.paging import NonCanonical, PageFault, translate
 from .display import Shown, debugregs_png, labels_of, sentences, shown
+from .looking import changed_ranges, code_around, marks, standing_stop
 from .session import memory_size, mode_of
 
 MOST_BYTES = 0x4000
-BEFORE = 3
-"""How many instructions before the guest's place a disassembly shows, where the listing knows."""
 
 
 def how_to_begin() -> Shown:
@@ -71,7 +68,7 @@ def program(program: Program, notes: list[str], vm: Vm | None = None) -> Shown:
 
 def where(vm: Vm) -> Shown:
     """The last stop, the registers and the code around: what ``%vm`` alone shows."""
-    last = _standing_stop(vm)
+    last = standing_stop(vm)
     stop = [] if last is None else [story.stop(last, labels_of(vm.symbols))]
     return shown(last, [*stop, _registers(vm), _around(vm)])
 
@@ -86,14 +83,8 @@ def registers(vm: Vm) -> Shown:
     return shown(vm.regs(), [_registers(vm)])
 
 
-def _standing_stop(vm: Vm) -> Stop | None:
-    """The last stop, unless ``%vm exit`` or Python has run the guest on since."""
-    last = vm.last_stop
-    return last if last is not None and last.clock == vm.vcpu.clock else None
-
-
 def _registers(vm: Vm) -> Card:
-    last = _standing_stop(vm)
+    last = standing_stop(vm)
     changed = {} if last is None else {**last.changes.registers, **last.changes.flags}
     return cpu.registers(vm.regs(), vm.sregs(), changed)
 
@@ -101,7 +92,7 @@ def _registers(vm: Vm) -> Card:
 def disassembly(vm: Vm, address: int | None, size: int, syntax: str) -> Shown:
     """Instructions from an address, or around the guest's place."""
     if address is None:
-        return shown(_code_around(vm, size, syntax), [_around(vm, size, syntax)])
+        return shown(code_around(vm, size, syntax), [_around(vm, size, syntax)])
     code = vm.disassemble(address, size, syntax)
     return shown(code, [_code(vm, code)])
 
@@ -111,35 +102,7 @@ def _code(vm: Vm, code: list[Instruction]) -> Card:
 
 
 def _around(vm: Vm, size: int = 10, syntax: str = "intel") -> Card:
-    return _code(vm, _code_around(vm, size, syntax))
-
-
-def _code_around(vm: Vm, size: int, syntax: str) -> list[Instruction]:
-    """From a few instructions before; x86 cannot be read backwards, so the listing must know."""
-    pc = vm.address("$rip")
-    start = _listed_before(vm, pc)
-    before = list(takewhile(lambda ins: ins.address < pc, vm.disassemble(start, BEFORE, syntax)))
-    fits = before and before[-1].address + before[-1].size == pc
-    head = before if fits else []
-    return [*head, *vm.disassemble(pc, max(1, size - len(head)), syntax)]
-
-
-def _listed_before(vm: Vm, pc: int) -> int:
-    """The address of the line that stands ``BEFORE`` lines of code before ``pc``, or ``pc``."""
-    if vm.program is None or vm.program.listing.line_of(pc) is None:
-        return pc
-    lines = [row.address for row in vm.program.listing if row.address is not None and row.raw]
-    before = sorted(address for address in lines if address < pc)
-    return before[-BEFORE:][0] if before else pc
-
-
-def marks(vm: Vm) -> dict[int, str]:
-    """Numbers of the breakpoints on instructions, by address."""
-    found: dict[int, list[str]] = {}
-    for breakpoint in vm.breakpoints:
-        if breakpoint.access == "x":
-            found.setdefault(breakpoint.address, []).append(str(breakpoint.number))
-    return {address: ",".join(numbers) for address, numbers in found.items()}
+    return _code(vm, code_around(vm, size, syntax))
 
 
 def memory(vm: Vm, address: int, size: int) -> Shown:
@@ -151,19 +114,9 @@ def memory(vm: Vm, address: int, size: int) -> Shown:
 
 
 def _changed_bytes(vm: Vm, address: int, size: int) -> frozenset[int]:
-    """Which linear addresses lie on guest-physical bytes that the last stop changed."""
-    if vm.last_stop is None:
-        return frozenset()
-    physical = {run.address + n for run in vm.last_stop.changes.memory for n in range(len(run.new))}
-    sregs = vm.sregs()
-    found: set[int] = set()
-    for page in range(address & ~0xFFF, address + size, 0x1000):
-        try:
-            base = translate(page, sregs, vm.vcpu.read_memory)
-        except (PageFault, NonCanonical):
-            continue
-        found.update(page + n - base for n in physical if base <= n < base + 0x1000)
-    return frozenset(found)
+    """Which linear addresses the last stop changed."""
+    ranges = changed_ranges(vm, address, size)
+    return frozenset(address + start + n for start, length in ranges for n in range(length))
 
 
 def debugregs(vm: Vm) -> Shown:

@@ -14,6 +14,7 @@ from .arguments import Command, Option
 from .file_table import EXPORT, OPEN, SAVE
 from .history_table import DIFF, PAST, TIMELINE
 from .ioctl_table import IOCTL
+from .view_table import VIEW
 
 FLAGS = tuple(str(flag.name).lower() for flag in RFLAGS if flag is not RFLAGS.FIXED)
 MODES = ("real", "protected", "long")
@@ -80,13 +81,14 @@ STEP = Command(
 
 BP = Command(
     "%bp",
-    "[WHERE] [hw|sw] [-x|-w|-rw] [--len N] [--once] [if CONDITION]",
+    "[WHERE] [hw|sw] [-x|-w|-rw] [--len N] [--slot N] [--once] [if CONDITION]",
     "Stop the guest at an instruction, a memory access or a vector; alone: list all.",
     options=(
         Option("-x", "", "when WHERE is executed (the default)"),
         Option("-w", "", "when memory at WHERE is written (hw)"),
         Option("-rw", "", "when memory at WHERE is read or written (hw)"),
         Option("--len", "N", "how many bytes a watchpoint covers", ("1", "2", "4", "8")),
+        Option("--slot", "N", "which debug register it takes (hw)", ("0", "1", "2", "3")),
         Option("--once", "", "delete it after its first hit"),
     ),
     words=(0, 16),
@@ -297,6 +299,7 @@ _VM = (
         examples=(("%vm bookmark here\n%step\n%vm goto here", "the step is undone"),),
     ),
     TIMELINE,
+    VIEW,
     DIFF,
     *PAST,
     SAVE,

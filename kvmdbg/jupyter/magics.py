@@ -17,6 +17,7 @@ from .arguments import expand, split
 from .commands import ASM, BP, STEP
 from .completion import make_matcher
 from .inspection import install
+from .live_session import LiveSession
 from .session import Session
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class KvmdbgMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.session = Session(shell.user_ns)
+        self.session.viewer = self.live = LiveSession(shell, self.session)
         self.matcher = make_matcher(self.session)
         self.inspection = install(shell, self.session)
 
@@ -109,6 +111,7 @@ def unload(ipython: InteractiveShell) -> None:
     for kind, names in KvmdbgMagics.magics.items():
         for name in names:
             manager.magics[kind].pop(name, None)
+    magics.live.close()
     configurables: list[Any] = ipython.configurables
     configurables.remove(magics)
     ipython.Completer.custom_matchers.remove(magics.matcher)

@@ -33,6 +33,7 @@ from .commands import (
 )
 from .file_table import EXPORTS, OPEN, SAVE
 from .lines import Spot
+from .view_table import VIEWS
 
 _NAME = re.compile(r"(?<![\w.?@$])[$A-Za-z_.?@][\w.?@$]*$")
 _OPERAND_BEFORE = re.compile(r"(?:[\w.?@$]|[\])'])$")
@@ -329,6 +330,7 @@ _KINDS: dict[str, Callable[[Spot, Known], Found]] = {
     "engine": _fixed("engine", ENGINES),
     "side": _fixed("engine", SIDES),
     "topic": _fixed("command", TOPICS),
+    "view": _fixed("view", VIEWS),
     "switch": _fixed("keyword", ("on", "off")),
     **{kind: _fixed("value", values) for kind, values in _TYPICAL.items()},
     "number": _fixed("value", ()),

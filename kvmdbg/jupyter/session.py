@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from dataclasses import replace
 from keyword import iskeyword
-from typing import Any
+from typing import Any, Protocol
 
 from ..debugger.vm import Vm
 from ..engines import Factory
@@ -23,12 +23,19 @@ RAM = 16 * 2**20
 _HOW_TO_BEGIN = "write a %%asm cell or %vm new"
 
 
+class Viewer(Protocol):
+    """Who can show a live view."""
+
+    def view(self, kind: str) -> object: ...
+
+
 class Session:
     """The VM of one shell. ``names`` is the user's namespace."""
 
     def __init__(self, names: MutableMapping[str, Any]) -> None:
         self.names = names
         self._own: Vm | None = None
+        self.viewer: Viewer | None = None
 
     @property
     def vm(self) -> Vm | None:

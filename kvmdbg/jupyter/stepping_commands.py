@@ -89,6 +89,7 @@ def _set(vm: Vm, args: Arguments, when: str | None) -> Breakpoint:
         length=args.value("--len", number),
         when=when,
         temporary=args.has("--once"),
+        slot=args.value("--slot", number),
     )
 
 

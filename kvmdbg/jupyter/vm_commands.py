@@ -21,6 +21,7 @@ from .commands import LEVELS, VM, VM_ALIASES
 from .display import Shown, sentences
 from .session import Session
 from .stepping_commands import vector
+from .view_table import VIEWS
 
 
 def execute(session: Session, words: list[str]) -> object:
@@ -224,6 +225,17 @@ def _reset(session: Session, _: Arguments) -> Shown:
     return sentences(vm, [f"reset: as right after loading; {cards.standing(vm)}"])
 
 
+def _view(session: Session, args: Arguments) -> object:
+    kind = args.word(0, str) or "machine"
+    if kind not in VIEWS:
+        raise unknown("view", kind, VIEWS)
+    if session.viewer is None:
+        raise BadInput(
+            "there is nothing to show a live view in; %vm, %vm timeline, %vm dr show text"
+        )
+    return session.viewer.view(kind)
+
+
 def _info(session: Session, _: Arguments) -> Shown:
     return cards.info(session.require_vm())
 
@@ -283,6 +295,7 @@ HANDLERS: dict[str, Callable[[Session, Arguments], object]] = {
     "console": _console,
     "gate": _gate,
     "reset": _reset,
+    "view": _view,
     "info": _info,
     "doctor": _doctor,
     "compare": _compare,

@@ -28,6 +28,27 @@ FLAGS = (
 )
 """Highest bit first, the way Bochs prints them."""
 
+FLAG_WORDS = {
+    "CF": "carry: an unsigned result did not fit",
+    "PF": "parity: the lowest byte has an even number of ones",
+    "AF": "auxiliary carry, out of bit 3",
+    "ZF": "zero: the result was 0",
+    "SF": "sign: the result's highest bit",
+    "TF": "trap: a #DB after each instruction",
+    "IF": "interrupts are taken",
+    "DF": "direction: string instructions go down",
+    "OF": "overflow: a signed result did not fit",
+    "IOPL": "I/O privilege level: up to this CPL, IN and OUT are allowed",
+    "NT": "nested task: IRET goes back to another task",
+    "RF": "resume: no instruction breakpoint at the next instruction",
+    "VM": "virtual-8086 mode",
+    "AC": "alignment check at CPL 3; access control for SMAP",
+    "VIF": "virtual interrupt flag",
+    "VIP": "virtual interrupt pending",
+    "ID": "CPUID is there",
+}
+"""What each flag says when it is set, lowest bit first (SDM vol. 1, 3.4.3)."""
+
 
 def mode_words(mode: CpuMode) -> str:
     """The mode in words.
@@ -43,7 +64,7 @@ def address_digits(largest: int) -> int:
     return next(digits for digits in (4, 8, 16) if digits == 16 or largest < 16**digits)
 
 
-def _digits(bits: int, values: Iterable[int]) -> int:
+def register_digits(bits: int, values: Iterable[int]) -> int:
     """The mode's register width, or more where a value would lose bits by it."""
     return max(bits // 4, address_digits(max(values)))
 
@@ -105,7 +126,7 @@ def _pairs(*lines: list[tuple[str, Cell]]) -> Table:
 
 def _general(regs: Regs, mode: CpuMode, marks: _Changed) -> Table:
     names = GENERAL + EXTENDED if mode is CpuMode.LONG else GENERAL
-    digits = _digits(mode.bits, (getattr(regs, name) for name in names))
+    digits = register_digits(mode.bits, (getattr(regs, name) for name in names))
     form = f"0{digits}x"
     pairs = [
         (register_name(name, digits), marks.cell(name, format(getattr(regs, name), form), form))
@@ -115,7 +136,7 @@ def _general(regs: Regs, mode: CpuMode, marks: _Changed) -> Table:
 
 
 def _pointers(regs: Regs, sregs: Sregs, marks: _Changed) -> Table:
-    digits = _digits(sregs.mode.bits, (regs.rip, regs.rflags))
+    digits = register_digits(sregs.mode.bits, (regs.rip, regs.rflags))
     form = f"0{digits}x"
     pairs = [
         (register_name(name, digits), marks.cell(name, format(getattr(regs, name), form), form))
@@ -126,10 +147,15 @@ def _pointers(regs: Regs, sregs: Sregs, marks: _Changed) -> Table:
     return _pairs(pairs)
 
 
+def flag_value(name: str, rflags: int) -> int:
+    """0 or 1; of IOPL 0 to 3."""
+    return rflags >> 12 & 3 if name == "IOPL" else int(bool(rflags & RFLAGS[name]))
+
+
 def _flag_cell(name: str, rflags: int, marks: _Changed) -> Cell:
     if name == "IOPL":
-        return marks.cell("iopl", f"iopl={rflags >> 12 & 3}", "d")
-    is_set = bool(rflags & RFLAGS[name])
+        return marks.cell("iopl", f"iopl={flag_value(name, rflags)}", "d")
+    is_set = flag_value(name, rflags)
     cell = marks.cell(name.lower(), name if is_set else name.lower(), "d")
     return cell._replace(title=cell.title or ("set" if is_set else "clear"))
 
@@ -177,8 +203,13 @@ def _segments(sregs: Sregs, marks: _Changed) -> Table:
     return without_empty_columns(Table(columns, tuple(lines)))
 
 
+def set_bits(value: int, flags: type[IntFlag] | None) -> list[str]:
+    """The names of the bits that are set, lowest first."""
+    return [] if flags is None else [flag.name or "" for flag in flags if value & flag]
+
+
 def _bit_names(value: int, flags: type[IntFlag]) -> str:
-    return " ".join([f"{value:#x}", *(flag.name or "" for flag in flags if value & flag)])
+    return " ".join([f"{value:#x}", *set_bits(value, flags)])
 
 
 def _control(sregs: Sregs) -> Table:

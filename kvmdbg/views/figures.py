@@ -295,6 +295,43 @@ def _draw_field(axes: Axes, field: Field, top: int, colors: Palette) -> None:
         axes.text(x, top - 3, str(bit), color=colors.dim, size=7, ha="center", va="bottom")
 
 
+LINE: Final = 17
+MOST_LINES: Final = 120
+
+
+def page(text: str, *, dark: bool = False) -> bytes:
+    """A PNG of plain text in a fixed-width face: a view that has no drawing of its own.
+
+    At most 120 lines; a long line makes the letters smaller, not the picture wider.
+    """
+    colors = DARK if dark else LIGHT
+    lines = text.split("\n")
+    shown = lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "..."]
+    height = 24 + LINE * len(shown)
+    longest = max(map(len, shown), default=1)
+    size = min(9.5, 9.5 * 112 / max(longest, 1))
+    figure = _figure(height, colors)
+    for place, line in enumerate(shown):
+        y = 1 - (12 + LINE * place) / height
+        figure.text(
+            14 / WIDTH, y, line.replace("$", r"\$"), color=colors.ink, size=size,
+            family="monospace", va="top",
+        )  # fmt: skip
+    return _small_png(figure, text)
+
+
+def _small_png(figure: Figure, alt: str) -> bytes:
+    """With sixteen colours, which is what grey letters need: a third of the bytes."""
+    from PIL import Image, PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Title", alt.encode("latin-1", "replace").decode("latin-1"))
+    out = BytesIO()
+    with Image.open(BytesIO(_png(figure, ""))) as drawn:
+        drawn.convert("RGB").quantize(16).save(out, "png", optimize=True, pnginfo=info)
+    return out.getvalue()
+
+
 def _figure(height: int, colors: Palette) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

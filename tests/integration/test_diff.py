@@ -50,7 +50,7 @@ def everything(vm: Vm) -> dict[str, object]:
         "journal": [engine.journal[n] for n in range(len(engine.journal))],
         "edits": (engine.first_edit(), engine.planted_at(position)),
         "ahead": ahead and (*ahead[:2], *entries(engine, ahead.entries), *ahead[4:]),
-        "later": later and ([row[:2] for row in later.rows.items()][:1], *later[2:6]),
+        "later": later and ([row[:7] for row in later.rows], *later[2:6]),
         "marks": list(travel._marks),
         "bookmarks": (dict(travel.bookmarks), vm.bookmarks),
         "landed": travel._landed,

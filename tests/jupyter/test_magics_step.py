@@ -192,3 +192,7 @@ def test_if_one_number_is_wrong_none_is_deleted(guest: Run) -> None:
     with pytest.raises(UnknownName):
         guest("%bp delete 1 9")
     assert len(guest("vm.breakpoints")) == 1
+
+
+def test_a_breakpoint_takes_the_debug_register_that_the_line_names(guest: Run) -> None:
+    assert guest("%bp counter -w --slot 2").slot == 2

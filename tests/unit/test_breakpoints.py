@@ -302,3 +302,42 @@ def test_a_temporary_breakpoint_outlives_arrivals_that_do_not_stop(table: Breakp
     assert len(table) == 1
     table.reach(entry, there)
     assert len(table) == 0
+
+
+def test_a_breakpoint_takes_the_debug_register_that_is_asked_for(table: BreakpointTable) -> None:
+    found = table.add(COUNTER, access="w", slot=2)
+    assert found.slot == 2
+    assert table.debugreg[:4] == (0, 0, COUNTER, 0)
+
+
+def test_who_asks_for_a_debug_register_gets_no_int3(table: BreakpointTable) -> None:
+    assert table.add(CODE, slot=1).kind == "hw"
+    with pytest.raises(BreakpointError, match="an INT3 takes no debug register"):
+        table.add(CODE + 1, kind="sw", slot=1)
+
+
+@pytest.mark.parametrize("slot", [-1, 4, "1"])
+def test_a_debug_register_that_is_none_is_refused(slot: Any, table: BreakpointTable) -> None:
+    with pytest.raises(BreakpointError, match="choose 0 to 3"):
+        table.add(COUNTER, access="w", slot=slot)
+
+
+def test_a_debug_register_in_use_is_refused_with_who_has_it(table: BreakpointTable) -> None:
+    table.add(COUNTER, access="w", slot=3)
+    with pytest.raises(BreakpointError, match=r"^DR3 is in use \(1: counter .*; choose another"):
+        table.add(CODE, slot=3)
+    assert len(table) == 1
+
+
+def test_a_table_with_a_free_debug_register_is_not_full(table: BreakpointTable) -> None:
+    for offset in (0, 4, 8):
+        table.add(COUNTER + offset, access="w", length=4)
+    assert table.full is None
+
+
+def test_a_full_table_says_what_a_fifth_would_be_told(table: BreakpointTable) -> None:
+    for offset in (0, 4, 8, 12):
+        table.add(COUNTER + offset, access="w", length=4)
+    with pytest.raises(BreakpointError) as refused:
+        table.add(CODE, kind="hw")
+    assert table.full == str(refused.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy
 import pytest
 
 from kvmdbg.errors import UnknownName
@@ -21,7 +22,7 @@ from kvmdbg.exits import (
     UnknownExit,
 )
 from kvmdbg.history import timeline as module
-from kvmdbg.history.timeline import Timeline
+from kvmdbg.history.timeline import TYPECODES, Timeline
 
 EVERY_EXIT: list[tuple[Exit, int]] = [
     (DebugExit(3, 0x8000), 3),
@@ -139,3 +140,64 @@ def test_the_summary_is_one_sentence_with_the_most_frequent_reason_first() -> No
 
 def test_one_exit_is_not_called_exits() -> None:
     assert steps(1).summary().startswith("1 exit in ")
+
+
+# Cutting and joining
+
+
+def test_a_cut_timeline_keeps_its_first_rows_and_gives_the_others() -> None:
+    timeline = steps(5)
+    whole = timeline[:]
+    tail = timeline.cut(3)
+    assert timeline[:] == whole[:3]
+    assert [row[1:] for row in tail] == [row[1:] for row in whole[3:]]
+
+
+def test_what_was_cut_off_can_be_joined_again() -> None:
+    timeline = steps(5)
+    whole = timeline[:]
+    timeline.join(timeline.cut(2))
+    assert timeline[:] == whole
+
+
+def test_a_view_of_a_column_outlives_a_cut() -> None:
+    timeline = steps(5)
+    view = numpy.frombuffer(timeline.column("clock"), "q")
+    timeline.cut(2)
+    timeline.append(HltExit(), 0, 9)
+    assert view.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_rows_given_back_to_the_guest_are_known_by_number() -> None:
+    timeline = steps(2)
+    timeline.give_back()
+    timeline.give_back()
+    timeline.append(HltExit(), 0, 9)
+    assert list(timeline.given_back) == [1]
+
+
+def test_rows_given_back_move_with_a_cut_and_a_join() -> None:
+    timeline = Timeline()
+    for clock in range(4):
+        timeline.append(DebugExit(3, 0), 0, clock)
+        timeline.give_back()
+    tail = timeline.cut(1)
+    assert (list(timeline.given_back), list(tail.given_back)) == ([0], [0, 1, 2])
+    timeline.join(tail)
+    assert list(timeline.given_back) == [0, 1, 2, 3]
+
+
+def test_of_adopted_rows_nobody_knows_whether_they_were_given_back() -> None:
+    timeline = steps(3)
+    timeline.adopt({name: timeline.column(name)[:] for name in TYPECODES})
+    timeline.append(HltExit(), 0, 9)
+    assert timeline.told_from == 3
+
+
+def test_how_far_it_is_unknown_follows_a_cut_and_a_join() -> None:
+    timeline = steps(3)
+    timeline.adopt({name: timeline.column(name)[:] for name in TYPECODES})
+    tail = timeline.cut(1)
+    assert (timeline.told_from, tail.told_from) == (1, 2)
+    timeline.join(tail)
+    assert timeline.told_from == 3

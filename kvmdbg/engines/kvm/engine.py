@@ -163,7 +163,7 @@ class KvmEngine(OneOwner):
     def get_regs(self) -> Regs:
         """KVM_GET_REGS: TF hidden while the host single-steps."""
         if self._closed or not self._owner.acquire(False):
-            self._refuse()
+            self._wait()
         try:
             return self._entry.regs()
         finally:
@@ -229,7 +229,7 @@ class KvmEngine(OneOwner):
     def set_guest_debug(self, control: int, debugreg: tuple[int, ...] = (0,) * 8) -> None:
         """KVM_SET_GUEST_DEBUG (spec 3). IoctlError EBUSY for a second injection."""
         if self._closed or not self._owner.acquire(False):
-            self._refuse()
+            self._wait()
         try:
             self._entry.set_guest_debug(control, debugreg)
         finally:
@@ -249,7 +249,7 @@ class KvmEngine(OneOwner):
         that the last exit told of, execute nothing. BadInput for any other.
         """
         if self._closed or not self._owner.acquire(False):
-            self._refuse()
+            self._wait()
         try:
             if max_instructions is not None:
                 return self._run_nothing(max_instructions)

@@ -225,7 +225,7 @@ class UnicornEngine(OneOwner):
         """KVM_RUN; see the protocol. KeyboardInterrupt is raised at an instruction boundary."""
         owner = self._owner
         if self._closed or not owner.acquire(False):
-            self._refuse()
+            self._wait()
         try:
             plain = max_instructions is None and timeout is None
             if plain and (self._plain or (not self._core.observers and self._is_plain())):

@@ -106,6 +106,7 @@ export class Channel {
     if (message?.v !== VERSION || this.state === "lost") return;
     if (message.op === "answer") this.answered(message);
     else if (message.op === "gone") this.enter("closed", message.says);
+    else if (message.op === "note") this.enter(this.state, message.says);
     else if (message.op === "running") {
       this.enter("running", message.says);
       this.tell("running", message);

@@ -1,0 +1,82 @@
+"""Threads take turns with one VM, and are told when somebody's turn begins.
+
+A cell's commands, a click in a panel and the thread that looks after the views come from different
+threads. Who comes while another has the VM waits in line for a moment, first come first served, and
+is then refused: a guest may run for hours. Must not know: what is done in a turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+PATIENCE: Final = 0.25
+"""Seconds until somebody who waits is refused."""
+
+LOOK: Final = 10.0
+"""Seconds that somebody who only looks may need on a host that is busy with other things."""
+
+
+class Turns:
+    """A lock that is fair, that its owner may take again, and that others may listen to."""
+
+    def __init__(self) -> None:
+        self._line = threading.Lock()
+        """Held by the one who is next; without it, who lets go would at once take again."""
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._depth = 0
+        self._looking = False
+        self.begun = 0
+        """How many turns have begun."""
+        self.listeners: list[Callable[[], None]] = []
+        """Called in the owner's thread when a turn begins; they must be quick and never raise."""
+
+    @property
+    def taken(self) -> bool:
+        """Whether it is another thread's turn."""
+        return self._owner not in (None, threading.get_ident())
+
+    def take(self, patience: float = PATIENCE, looking: bool = False) -> bool:
+        """Begin a turn; False if somebody else's did not end within ``patience`` seconds.
+
+        ``looking`` promises that it is short and changes nothing: others wait for its end.
+        """
+        me = threading.get_ident()
+        if self._owner != me and not self._wait(patience):
+            return False
+        self._owner = me
+        self._depth += 1
+        if self._depth == 1:
+            self._looking = looking
+            self.begun += 1
+            for listener in self.listeners:
+                listener()
+        return True
+
+    def _wait(self, patience: float) -> bool:
+        """Stand in line, then wait for the turn itself."""
+        if not self._get(self._line, patience):
+            return False
+        try:
+            return self._get(self._lock, patience)
+        finally:
+            self._line.release()
+
+    def _get(self, lock: threading.Lock, patience: float) -> bool:
+        """A lock within ``patience`` seconds, and however long its owner looks."""
+        end = monotonic() + LOOK
+        while not lock.acquire(timeout=patience):
+            if not self._looking or monotonic() > end:
+                return False
+        return True
+
+    def give_back(self) -> None:
+        """End a turn."""
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
+            self._looking = False
+            self._lock.release()

@@ -1,0 +1,242 @@
+"""One VM and all views of it: every view is told the same, and may ask.
+
+Messages come in by :meth:`Hub.receive`, in whatever thread the front end's comes; ``Publisher``
+tells the views in a thread of its own. Must not know: what carries the messages.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from ...debugger.vm import Vm
+from ...errors import BadInput, KvmdbgError, NoVm, VmBusy, VmInterrupted
+from . import moment
+from .actions import Desk, Done, carry_out
+from .asked import MOST_ID, VERSION, Asked, Sender
+from .parts.exits import ExitColumns
+from .parts.table import PARTS
+from .publisher import Publisher
+from .wishes import MOST_BYTES, MOST_WINDOWS, Window, Wishes
+
+Message = dict[str, Any]
+Send = Callable[[Message, list[bytes]], None]
+
+_BUSY: Final = "busy: the guest is running; press stop first"
+MOST_UNDER_WAY: Final = 8
+MOST_VIEWS: Final = 32
+"""Pages that are remembered; one that was closed long ago makes room for a new one."""
+
+
+@dataclass
+class View:
+    """A page, and what it wants."""
+
+    parts: frozenset[str] = frozenset()
+    windows: dict[str, Window] = field(default_factory=dict)
+
+
+class Hub:
+    """Looks at the VM that ``follow`` names, whichever that is at the moment."""
+
+    def __init__(
+        self,
+        follow: Callable[[], Vm | None],
+        parts: Mapping[str, moment.Part] = PARTS,
+    ) -> None:
+        self._follow = follow
+        self._parts = parts
+        self._outlets: list[Send] = []
+        self._views: dict[str, View] = {}
+        self._vm: Vm | None = None
+        self._deaf: Callable[[], None] = lambda: None
+        self._serial = 0
+        self.exits = ExitColumns()
+        self._publisher = Publisher(self)
+        self._under_way = 0
+        self._quick = {"hello": self._hello, "bye": self._bye, "window": self._window}
+
+    # Who listens
+
+    def connect(self, send: Send) -> Callable[[], None]:
+        """Tell ``send`` everything from now on; gives what ends that."""
+        self._outlets.append(send)
+        self._publisher.start()
+        self.refresh()
+        return lambda: self._outlets.remove(send) if send in self._outlets else None
+
+    def close(self) -> None:
+        """Nobody is told anything any more."""
+        self._outlets.clear()
+        self._deaf()
+        self._publisher.stop()
+
+    def refresh(self) -> None:
+        """Something may have changed: the views are told soon."""
+        if self._outlets:
+            self._attach()
+            self._publisher.due()
+
+    def _attach(self) -> None:
+        """Listen to the VM that is there now."""
+        vm = self._follow()
+        if vm is not self._vm:
+            self._deaf()
+            self._vm = vm
+            self._deaf = (lambda: None) if vm is None else vm.listen(self._publisher.due)
+
+    @property
+    def vm(self) -> Vm | None:
+        """The VM as of the last refresh."""
+        return self._vm
+
+    def tell(self, message: Message, buffers: list[bytes] | None = None) -> None:
+        """One message for all views."""
+        for send in list(self._outlets):
+            send({"v": VERSION, **message}, buffers or [])
+
+    # What is told
+
+    @property
+    def wishes(self) -> Wishes:
+        """What all views together want to see."""
+        parts = frozenset[str]().union(*(view.parts for view in self._views.values()))
+        windows = {name: w for view in self._views.values() for name, w in view.windows.items()}
+        return Wishes(parts, MappingProxyType(windows))
+
+    def snapshot(self, vm: Vm | None) -> list[tuple[Message, list[bytes]]]:
+        """The messages that bring all views up to date. The caller has the VM's turn."""
+        wishes = self.wishes
+        found = moment.none() if vm is None else moment.moment(vm, wishes, self._parts)
+        rows: list[tuple[Message, list[bytes]]] = []
+        if vm is not None and "exits" in found["parts"]:
+            epoch, new = self.exits.update(vm)
+            found["parts"]["exits"]["epoch"] = epoch
+            rows = [(message, [data]) for message, data in new]
+        self._serial += 1
+        return [({"op": "snapshot", "serial": self._serial, **found}, []), *rows]
+
+    # What is asked
+
+    def receive(self, message: object) -> None:
+        """Answer one message of a page, now or when it is done. Never raises."""
+        sender = Sender.of(message)
+        try:
+            asked = Asked(message)
+        except BadInput as error:
+            self._tell_answer(sender, Tried(False, str(error)))
+            return
+        if asked.op in self._quick:
+            self._tell_answer(sender, _tried(lambda: self._quick[asked.op](asked)))
+        elif asked.op == "do" and asked.stops:
+            self._tell_answer(sender, _tried(self._stop))
+        else:
+            self._later(sender, asked)
+
+    def _stop(self) -> Done:
+        self._there().request_stop()
+        return Done("asked the guest to stop")
+
+    def _later(self, sender: Sender, asked: Asked) -> None:
+        """In a thread of its own: the page must be able to say stop meanwhile."""
+        if self._under_way >= MOST_UNDER_WAY:
+            self._tell_answer(sender, Tried(False, _BUSY))
+            return
+        self._under_way += 1
+
+        def work() -> None:
+            try:
+                self._tell_answer(sender, _tried(lambda: self._in_turn(asked)))
+            finally:
+                self._under_way -= 1
+
+        threading.Thread(target=work, name="kvmdbg-asked", daemon=True).start()
+
+    def _in_turn(self, asked: Asked) -> Done:
+        vm = self._there()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(vm.turn())
+            except VmBusy as busy:
+                raise VmBusy(_BUSY) from busy
+            return self._rows(vm, asked) if asked.op == "exits" else self._carry_out(vm, asked)
+
+    def _carry_out(self, vm: Vm, asked: Asked) -> Done:
+        try:
+            return carry_out(Desk(vm, self.exits), asked)
+        finally:
+            self.refresh()
+
+    def _rows(self, vm: Vm, asked: Asked) -> Done:
+        epoch, first = (asked.number(name, 0, MOST_ID) for name in ("epoch", "from"))
+        for message, data in self.exits.rows(vm, epoch, asked.text("column", "code"), first):
+            self.tell(message, [data])
+        return Done("")
+
+    def _there(self) -> Vm:
+        """The VM that is there now, or NoVm."""
+        self._attach()
+        if self._vm is None or self._vm.closed:
+            raise NoVm(moment.NO_VM)
+        return self._vm
+
+    def _tell_answer(self, sender: Sender, done: Tried) -> None:
+        told = {"ok": done.ok, "says": done.says, "data": done.data}
+        self.tell({"op": "answer", "to": sender.view, "id": sender.id, **told})
+
+    def _view(self, asked: Asked) -> View:
+        """The page that asks; the one that came first is forgotten when there are too many."""
+        found = self._views.pop(asked.view, None) or View()
+        self._views[asked.view] = found
+        while len(self._views) > MOST_VIEWS:
+            del self._views[next(iter(self._views))]
+        return found
+
+    def _bye(self, asked: Asked) -> Done:
+        self._views.pop(asked.view, None)
+        return Done("")
+
+    def _hello(self, asked: Asked) -> Done:
+        self._view(asked).parts = frozenset(asked.texts("wants")) & frozenset(self._parts)
+        self.refresh()
+        return Done("")
+
+    def _window(self, asked: Asked) -> Done:
+        windows, name = self._view(asked).windows, asked.text("name")
+        length = asked.number("length", 0, MOST_BYTES)
+        if not length:
+            windows.pop(name, None)
+        elif name not in windows and len(windows) >= MOST_WINDOWS:
+            raise BadInput(f"at most {MOST_WINDOWS} memory windows: close one first")
+        else:
+            windows[name] = Window(asked.text("where"), length)
+        self.refresh()
+        return Done("")
+
+
+class Tried(NamedTuple):
+    """What came of a message."""
+
+    ok: bool
+    says: str
+    data: Any = None
+
+
+def _tried(work: Callable[[], Done]) -> Tried:
+    """Whatever happens becomes one line: pages may send what they like, and ours may have bugs."""
+    try:
+        done = work()
+    except (KvmdbgError, VmInterrupted) as error:
+        return Tried(False, _one_line(error))
+    except Exception as error:  # an answer too: the kernel's log stays clean, the view usable
+        return Tried(False, f"a bug in kvmdbg: {error!r}"[:200])
+    return Tried(True, done.says, done.data)
+
+
+def _one_line(error: BaseException) -> str:
+    """An error's message without the lines that point into a text."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

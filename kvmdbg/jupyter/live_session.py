@@ -1,0 +1,63 @@
+"""The live side of a shell: one hub for its VM, the widgets' line, the panel's comms, the events.
+
+Must not know: what a view shows, or what a message says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .live.comms import Targets
+from .live.hub import Hub
+from .running_note import RunningNote
+from .session import Session
+from .stop_button import StopButton
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .widgets.views import Line, LiveView
+
+
+class LiveSession:
+    """What keeps the views of one shell up to date."""
+
+    def __init__(self, shell: InteractiveShell, session: Session) -> None:
+        self.hub = Hub(lambda: session.vm)
+        self._line: Line | None = None
+        self._note = RunningNote(session)
+        self._targets: Targets | None = None
+        self._button: StopButton | None = None
+        self._events: Any = shell.events
+        self._handlers: dict[str, Callable[..., None]] = {
+            "pre_run_cell": lambda *_: self._note.begin(),
+            "post_run_cell": lambda *_: self._after_cell(),
+        }
+        for name, handler in self._handlers.items():
+            self._events.register(name, handler)
+        kernel = getattr(shell, "kernel", None)
+        if kernel is not None:
+            self._targets = Targets(kernel.comm_manager, self.hub)
+            self._button = StopButton(session)
+
+    def view(self, kind: str) -> LiveView:
+        """A new view of the session's VM: ``machine``, ``timeline`` or ``dr``."""
+        from .widgets.views import KINDS, Line
+
+        if self._line is None or not self._line.alive:
+            self._line = Line(self.hub)
+        self.hub.refresh()
+        return KINDS[kind](self._line)
+
+    def close(self) -> None:
+        """Undo all of it."""
+        for name, handler in self._handlers.items():
+            self._events.unregister(name, handler)
+        for part in (self._targets, self._button, self._line, self.hub):
+            if part is not None:
+                part.close()
+
+    def _after_cell(self) -> None:
+        self._note.end()
+        self.hub.refresh()
