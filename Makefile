@@ -1,5 +1,6 @@
 # kvmdbg: two commands are enough, `make lab` and `make test`. `make help` lists the rest.
-# All that is made stays in .venv/ and build/; only pip's own cache is outside.
+# All that is made stays in .venv/, build/ and labextension/node_modules/; only the caches of pip and
+# npm are outside.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,6 +11,12 @@ BIN    := $(VENV)/bin
 KEY     := $(shell { $(PYTHON) --version; pwd; cat pyproject.toml; } 2>&1 | cksum | cut -d" " -f1)
 RUNTIME := $(VENV)/runtime-$(KEY)
 TESTING := $(VENV)/testing-$(KEY)
+
+# pip copies the bundle for JupyterLab into the environment, also when it installs an editable
+# package. A newer bundle is copied again.
+BUNDLE    := kvmdbg/labextension
+EXTENSION := $(VENV)/extension-$(KEY)-$(shell find $(BUNDLE) -type f -exec cksum {} + 2>/dev/null | sort | cksum | cut -d" " -f1)
+INSTALLED := $(VENV)/share/jupyter/labextensions/kvmdbg-lab
 
 # Jupyter, IPython and matplotlib keep their files in the checkout, not in the user's home.
 STATE := $(CURDIR)/build/state
@@ -26,11 +33,11 @@ TOUR     := notebooks/00-tour.ipynb
 LAB_ARGS := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint types imports pytest system bench clean
+.PHONY: help lab labextension test lint types imports frontend pytest system bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 20
 
 ifdef HEADLESS
 lab: $(RUNTIME) | $(STATE) ## JupyterLab on notebooks/; HEADLESS=1 runs the tour into build/00-tour.html
@@ -39,12 +46,12 @@ lab: $(RUNTIME) | $(STATE) ## JupyterLab on notebooks/; HEADLESS=1 runs the tour
 	  --output-dir build $(TOUR)
 	@echo "kvmdbg: the tour ran from top to bottom; see build/00-tour.html"
 else
-lab: $(RUNTIME) | $(STATE)
+lab: $(RUNTIME) $(EXTENSION) | $(STATE)
 	$(BIN)/jupyter lab $(LAB_ARGS) --ServerApp.root_dir=notebooks \
 	  --LabApp.default_url=/lab/tree/$(notdir $(TOUR)) $(ARGS)
 endif
 
-test: lint types imports pytest ## everything that the CI checks
+test: lint types imports frontend pytest ## everything that the CI checks
 
 lint: $(TESTING)
 	$(BIN)/ruff check
@@ -56,7 +63,13 @@ types: $(TESTING)
 imports: $(TESTING)
 	$(BIN)/lint-imports --cache-dir build/import-linter
 
-pytest: $(TESTING) system | $(STATE)
+frontend: $(TESTING)
+	@bash .ci/frontend check $(BIN)
+
+labextension: $(TESTING) ## build the committed bundle for JupyterLab from its sources; needs node
+	@bash .ci/frontend build $(BIN)
+
+pytest: $(TESTING) $(EXTENSION) system | $(STATE)
 	$(BIN)/pytest $(ARGS)
 
 system:
@@ -67,7 +80,7 @@ bench: $(RUNTIME) | $(STATE) ## how fast it is, beside its peers
 	$(BIN)/python -m benchmarks
 
 clean: ## remove all that make made
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist labextension/node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STATE):
@@ -82,4 +95,10 @@ $(RUNTIME):
 $(TESTING): $(RUNTIME)
 	@echo "kvmdbg: adding the test tools to $(VENV), once"
 	@$(BIN)/python -m pip install -qq --editable '.[test]'
+	@touch $@
+
+$(EXTENSION): | $(RUNTIME)
+	@mkdir -p $(INSTALLED)
+	@rm -rf $(INSTALLED)/* $(VENV)/extension-*
+	@cp -R $(BUNDLE)/. labextension/install.json $(INSTALLED)/
 	@touch $@

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The Debian packages whose files the tests read: real boot code as input, nasm as a second opinion,
-# a C compiler for what `%vm export c` writes.
+# a C compiler for what `%vm export c` writes, a browser for what people see.
 # Root on a Debian-like system gets what is missing installed; anyone else is told in one line.
 set -eu
 
@@ -10,6 +10,7 @@ gcc /usr/bin/gcc
 libc6-dev /usr/include/stdio.h
 linux-libc-dev /usr/include/linux/kvm.h
 seabios /usr/share/seabios/bios.bin
+chromium /usr/bin/chromium
 syslinux-common /usr/lib/syslinux/mbr/mbr.bin
 "
 

@@ -36,9 +36,9 @@ class LiveSession:
         }
         for name, handler in self._handlers.items():
             self._events.register(name, handler)
-        kernel = getattr(shell, "kernel", None)
-        if kernel is not None:
-            self._targets = Targets(kernel.comm_manager, self.hub)
+        comms = getattr(getattr(shell, "kernel", None), "comm_manager", None)
+        if comms is not None:
+            self._targets = Targets(comms, self.hub)
             self._button = StopButton(session)
 
     def view(self, kind: str) -> LiveView:

@@ -330,10 +330,10 @@ _KINDS: dict[str, Callable[[Spot, Known], Found]] = {
     "engine": _fixed("engine", ENGINES),
     "side": _fixed("engine", SIDES),
     "topic": _fixed("command", TOPICS),
-    "view": _fixed("view", VIEWS),
     "switch": _fixed("keyword", ("on", "off")),
     **{kind: _fixed("value", values) for kind, values in _TYPICAL.items()},
     "number": _fixed("value", ()),
+    "view": _fixed("view", tuple(VIEWS)),
     "nothing": _fixed("value", ()),
 }
 _ALONE = ("option", "how", "condition", "breakpoint", "stop")

@@ -1,8 +1,8 @@
 """What pages are told about the debug registers: owners, fields, rules, history.
 
 The rules that a page checks itself are compared here with what the debugger really refuses, case by
-case, in labextension/test/debugregs.cases.json, which the browser's tests read too.
-``KVMDBG_WRITE_DOCS=1 pytest tests/jupyter/test_live_debugregs.py`` writes that file anew.
+case, in labextension/test/debugregs.*.json, which the browser's tests read too.
+``KVMDBG_WRITE_DOCS=1 pytest tests/jupyter/test_live_debugregs.py`` writes these files anew.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ counter: .long 5
         .align 8
 table:  .quad 1, 2
 """
-CASES = Path(__file__).parents[2] / "labextension" / "test" / "debugregs.cases.json"
+FIXTURES = Path(__file__).parents[2] / "labextension" / "test"
 
 
 def a_vm(mode: str = "long", **options: Any) -> Vm:
@@ -155,6 +155,26 @@ def test_after_a_step_no_slot_is_marked_as_hit(vm: Vm) -> None:
     vm.cont()
     vm.step()
     assert not any(slot["hit"] for slot in shown(vm)["slots"])
+
+
+def test_a_slot_that_was_left_out_to_step_off_its_instruction_says_so(vm: Vm) -> None:
+    vm.bp("loop", kind="hw")
+    vm.bp("counter", access="w")
+    vm.cont()
+    vm.step()
+    told = shown(vm)
+    assert [s["host"]["state"] for s in told["slots"][:2]] == ["stepped off", "in effect"]
+    assert "breakpoint 1 was left out to step off its instruction" in told["says"]
+
+
+def test_a_new_breakpoint_is_not_said_to_be_stepped_off(vm: Vm) -> None:
+    vm.bp("counter", access="w")
+    vm.cont()
+    vm.bp("loop", kind="hw")
+    told = shown(vm)
+    assert told["slots"][1]["host"]["state"] == "from the next entry"
+    assert told["says"].endswith("sets them anew.")
+    assert the_register(vm, "DR7", "host")["title"] == "the host's, from the next entry"
 
 
 # DR6 and DR7
@@ -291,11 +311,26 @@ def cases() -> dict[str, Any]:
     return found
 
 
+def check_written(name: str, text: str) -> None:
+    file = FIXTURES / name
+    if os.environ.get("KVMDBG_WRITE_DOCS"):
+        file.write_text(text)
+    assert file.read_text() == text
+
+
 def test_the_browser_tests_cases_are_what_the_debugger_says() -> None:
     text = "{\n" + ",\n".join(_situation_text(*item) for item in cases().items()) + "\n}\n"
-    if os.environ.get("KVMDBG_WRITE_DOCS"):
-        CASES.write_text(text)
-    assert CASES.read_text() == text
+    check_written("debugregs.cases.json", text)
+
+
+def test_the_browser_tests_part_is_what_the_kernel_tells(vm: Vm) -> None:
+    vm.vcpu.set_debugregs(vm.debugregs()._replace(db=(0x8000, 0, 0, 0), dr7=0x2402))
+    vm.bp("counter", access="w", slot=1)
+    vm.bp("done", kind="hw", slot=3, when="rcx == 0")
+    for _ in range(3):
+        shown(vm)
+        vm.cont()
+    check_written("debugregs.part.json", json.dumps(shown(vm), indent=1) + "\n")
 
 
 def _situation_text(name: str, found: dict[str, Any]) -> str:
@@ -334,6 +369,41 @@ def test_a_slot_is_armed_no_more_once_its_breakpoint_is_gone(vm: Vm) -> None:
     vm.breakpoints.delete(1)
     vm.step(4)
     assert shown(vm)["history"]["armed"][0] == [[stop.clock, stop.clock]]
+
+
+def test_going_back_keeps_what_was_seen_before(vm: Vm) -> None:
+    shown(vm)
+    vm.step(5)
+    vm.bp("counter", access="w")
+    shown(vm)
+    first = vm.cont()
+    shown(vm)
+    vm.cont()
+    vm.vcpu.set_debugregs(vm.debugregs()._replace(db=(7, 0, 0, 0)))
+    assert shown(vm)["history"]["changes"][-1]["value"] == "0x7"
+    vm.goto(first.clock)
+    told = shown(vm)["history"]
+    assert told["armed"][0] == [[5, first.clock]]
+    assert [change["clock"] for change in told["changes"]] == [5, 5]
+
+
+def binned(*exits: tuple[int, int]) -> debugregs_history.Hits:
+    """Debug exits at clocks, with their DR7, counted one after the other."""
+    import numpy as np
+
+    hits = debugregs_history.Hits()
+    for clock, dr7 in exits:
+        hits.add(np.array([clock]), np.array([1], np.uint64), np.array([dr7], np.uint64))
+    return hits
+
+
+def test_a_slot_stays_armed_between_exits_when_bins_grow() -> None:
+    assert binned((0, 0x402), (1600, 0x400)).told()["armed"][0] == [[0, 199]]
+
+
+def test_a_slot_that_was_on_for_a_part_of_a_bin_is_armed_in_it() -> None:
+    hits = binned((800, 0x402), (801, 0x400))
+    assert (hits.told()["width"], hits.told()["armed"][0]) == (4, [[200, 200]])
 
 
 def test_bins_stay_few_however_long_the_guest_runs() -> None:

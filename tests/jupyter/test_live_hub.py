@@ -14,7 +14,14 @@ from kvmdbg.jupyter.live.hub import Hub
 from kvmdbg.jupyter.live.parts import exits
 
 SOON = 10.0
-LOOP = "start: mov ecx, 3\nagain: inc dword ptr [counter]\nloop again\nhlt\n.balign 4\ncounter: .long 0"
+LOOP = """
+start:   mov ecx, 3
+again:   inc dword ptr [counter]
+         loop again
+         hlt
+         .balign 4
+counter: .long 0
+"""
 ENDLESS = "start: jmp start"
 
 

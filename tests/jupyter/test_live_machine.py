@@ -14,8 +14,7 @@ from kvmdbg.errors import BadInput, UnknownName
 from kvmdbg.jupyter.live.parts import listing, machine
 from kvmdbg.jupyter.live.parts.code import ROWS
 from kvmdbg.jupyter.live.parts.inspect import inspect
-from kvmdbg.jupyter.live.parts.memory import LONGEST
-from kvmdbg.jupyter.live.wishes import Window, Wishes
+from kvmdbg.jupyter.live.wishes import MOST_BYTES, Window, Wishes
 
 SOURCE = """\
 start:  mov ecx, 3
@@ -46,7 +45,7 @@ def loaded(source: str, mode: str = "long") -> Vm:
 
 
 def part(vm: Vm, **windows: tuple[str, int]) -> dict[str, Any]:
-    wishes = Wishes({name: Window(*window) for name, window in windows.items()})
+    wishes = Wishes(windows={name: Window(*window) for name, window in windows.items()})
     return machine.part(vm, wishes)
 
 
@@ -141,12 +140,12 @@ def test_the_rows_move_before_the_guest_reaches_their_end() -> None:
 
 
 def test_code_of_another_place_is_shown_when_asked_for(vm: Vm) -> None:
-    code = part(vm, code=("twice", 1))["code"]
-    assert (code["follows"], code["rows"][0]["label"]) == (False, "twice")
+    wishes = Wishes(windows={"page:code": Window("twice", 1)})
+    assert machine.part(vm, wishes)["codes"]["page:code"]["rows"][0]["label"] == "twice"
 
 
 def test_code_at_a_place_that_is_no_place_is_one_sentence(vm: Vm) -> None:
-    code = part(vm, code=("nowhere", 1))["code"]
+    code = part(vm, code=("nowhere", 1))["codes"]["code"]
     assert code["rows"] == []
     assert 'there is no label "nowhere"' in code["says"]
 
@@ -273,10 +272,10 @@ def test_a_window_of_nonsense_is_one_sentence(vm: Vm) -> None:
 
 
 def test_a_window_is_never_longer_than_it_may_be(vm: Vm) -> None:
-    assert len(window(vm, "0", 10**9)["data"]) == 2 * LONGEST
+    assert len(window(vm, "0", 10**9)["data"]) == 2 * MOST_BYTES
 
 
-def test_the_codes_window_is_no_window_of_memory(vm: Vm) -> None:
+def test_a_window_of_code_is_no_window_of_memory(vm: Vm) -> None:
     assert part(vm, code=("twice", 1))["windows"] == []
 
 

@@ -16,6 +16,7 @@ from ...x86.registers import MASK64, DebugRegs, Regs
 from ..arguments import unknown
 from .asked import MOST_ID, Asked
 from .parts.exits import ExitColumns
+from .parts.inspect import inspect
 
 MOST_STEPS: Final = 1_000_000
 MOST_WORDS: Final = 50
@@ -109,6 +110,7 @@ def _set(vm: Vm, asked: Asked) -> str:
         access=asked.text("access", "x"),
         length=asked.number("length", 1, 8) if asked.has("length") else None,
         when=asked.maybe("when"),
+        slot=asked.number("slot", 0, 3) if asked.has("slot") else None,
         temporary=bool(asked.has("once") and asked.number("once", 0, 1)),
     ).text
 
@@ -159,6 +161,10 @@ def _replaced(now: DebugRegs, name: str, value: int) -> DebugRegs:
 # Looking
 
 
+def _inspect(desk: Desk, asked: Asked) -> Done:
+    return Done("", inspect(desk.vm, asked.text("what"), asked.text("where", "")))
+
+
 def _describe(desk: Desk, asked: Asked) -> Done:
     found = desk.exits.describe(desk.vm, *_exit(asked))
     return Done(str(found.get("says", "")), found)
@@ -172,6 +178,10 @@ def _bookmark(desk: Desk, asked: Asked) -> Done:
     return Done(f"{name}: clock {clock:,}")
 
 
+def _inspect(desk: Desk, asked: Asked) -> Done:
+    return Done("", inspect(desk.vm, asked.text("what"), asked.text("where", "")))
+
+
 def _complete(desk: Desk, asked: Asked) -> Done:
     """Labels and registers that begin with a text."""
     text = asked.text("text", "")
@@ -183,7 +193,9 @@ _OPS: Final[Mapping[str, Callable[[Desk, Asked], Done]]] = {
     "do": _do,
     "bp": _bp,
     "debugreg": _debugreg,
+    "inspect": _inspect,
     "exit": _describe,
     "bookmark": _bookmark,
+    "inspect": _inspect,
     "complete": _complete,
 }

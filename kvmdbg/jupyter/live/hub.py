@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -55,10 +56,14 @@ class Hub:
         self._vm: Vm | None = None
         self._deaf: Callable[[], None] = lambda: None
         self._serial = 0
-        self.exits = ExitColumns()
         self._publisher = Publisher(self)
         self._under_way = 0
         self._quick = {"hello": self._hello, "bye": self._bye, "window": self._window}
+
+    @cached_property
+    def exits(self) -> ExitColumns:
+        """The exits that the pages have; made when the first view looks at them."""
+        return ExitColumns()
 
     # Who listens
 

@@ -66,6 +66,17 @@ class Sides(NamedTuple):
         """What to show of the host's: what will be in effect, or else what is."""
         return self.wanted or self.given
 
+    def stepped_off(self, index: int) -> bool:
+        """Whether the last entry left a slot out, to step off its instruction (spec 9).
+
+        Then its address is there all the same; of a breakpoint that is new it is not.
+        """
+        if self.given is None or self.wanted is None or self.given[index] != self.wanted[index]:
+            return False
+        was = decode_dr7(self.given[7]).slots[index]
+        will = decode_dr7(self.wanted[7]).slots[index]
+        return will.enabled and will.access == Access.EXEC and not was.enabled
+
 
 def part(vm: Vm, wishes: Wishes) -> dict[str, Any]:
     """All that a page needs to draw the debug registers, as JSON."""
@@ -106,14 +117,27 @@ def _owner_says(vm: Vm, sides: Sides) -> str:
         )
         if sides.wanted is None:
             return f"{now}; from the next %step or %vm run the guest's own are in effect."
-        same = sides.given == sides.wanted
-        return now + ("." if same else "; the next %step or %vm run sets them anew.")
+        return now + _news_says(vm, sides)
     if sides.wanted is None:
         return "The guest's own are in effect: no breakpoint of the host's needs one."
     return (
         "The guest's own are in effect; from the next %step or %vm run the host's are, "
         f"for {needs}."
     )
+
+
+def _news_says(vm: Vm, sides: Sides) -> str:
+    """What the next entry changes in the host's set."""
+    off = [
+        entry.number
+        for n, entry in enumerate(vm.breakpoints.slots)
+        if entry is not None and sides.stepped_off(n)
+    ]
+    if sides.given == sides.wanted:
+        return "."
+    if not off:
+        return "; the next %step or %vm run sets them anew."
+    return f"; breakpoint {off[0]} was left out to step off its instruction, until the next entry."
 
 
 # The four slots
@@ -150,6 +174,8 @@ def _host_side(vm: Vm, sides: Sides, index: int, used: bool) -> dict[str, Any] |
     same = sides.given is not None and _in_slot(sides.given, index) == _in_slot(shown, index)
     if not side["on"]:
         side["state"] = "free"
+    elif sides.stepped_off(index):
+        side["state"] = "stepped off"
     elif not same:
         side["state"] = "from the next entry"
     else:
@@ -193,7 +219,9 @@ def _user(breakpoint: Breakpoint) -> dict[str, Any]:
 def _registers(sides: Sides, reported: int | None) -> Iterator[dict[str, Any]]:
     host = sides.host
     if host is not None:
-        state = "in effect" if host == sides.given else "from the next entry"
+        off = any(map(sides.stepped_off, range(4)))
+        state = "from the next entry" if not off else "but for the slot that was stepped off"
+        state = "in effect" if host == sides.given else state
         yield _register("DR7", "host", f"the host's, {state}", host[7])
     yield _register("DR7", "guest", f"the guest's, {_guest_state(sides)}", sides.guest.dr7)
     if reported is not None:

@@ -87,12 +87,10 @@ class Hits:
         np.bitwise_or.at(self.on, places, slots)
         self.last[places] = slots
 
-    def mark(self, clock: int, dr7: int, *, only_unknown: bool = False) -> None:
+    def mark(self, clock: int, dr7: int) -> None:
         """Somebody saw DR7 at a clock, after all exits up to then."""
         self._reach(clock)
         place, slots = clock >> self.shift, int(_slots(dr7 & 0xFF))
-        if only_unknown and self.last[place] >= 0:
-            return
         self.on[place] |= slots
         self.last[place] = slots
 
@@ -177,7 +175,7 @@ class History:
         by = "clock" if look.clock >= 0 else "exit"
         if by == "exit":
             look = look._replace(clock=len(timeline))
-        void = self._is_void(timeline, look.clock)
+        void = self._is_void(timeline)
         if void:
             self._start_over()
         news = self._read(timeline, by)
@@ -188,10 +186,10 @@ class History:
             self._exits = self._hits.told()
         return {"by": by, "here": look.clock, **self._exits, "changes": self._changes}
 
-    def _is_void(self, timeline: Timeline, clock: int) -> bool:
-        """Whether the guest stands earlier than it did, or its timeline is another one."""
+    def _is_void(self, timeline: Timeline) -> bool:
+        """Whether exits that were read are in the timeline no more: the guest went back."""
         rows = self._rows
-        if rows > len(timeline) or (self._looks and self._looks[-1].clock > clock):
+        if rows > len(timeline):
             return True
         return rows > 0 and timeline.column("host_time")[rows - 1] != self._stamp
 
@@ -220,7 +218,7 @@ class History:
         for look in looks:
             if look.clock <= clock:
                 self._note(look)
-                self._hits.mark(look.clock, look.effective, only_unknown=True)
+                self._hits.mark(look.clock, look.effective)
 
     def _remember(self, look: Look) -> bool:
         """Keep what is seen now, if it is news; whether it is."""

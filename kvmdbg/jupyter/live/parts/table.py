@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..moment import Part
-from . import exits
+from . import debugregs, exits, listing, machine
 
 PARTS: Final[Mapping[str, Part]] = {
+    "machine": machine.part,
+    "debugregs": debugregs.part,
     "exits": exits.part,
+    "listing": listing.part,
 }

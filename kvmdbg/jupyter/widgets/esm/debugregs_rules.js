@@ -144,7 +144,7 @@ function* drProblems(form, found, length, rules) {
     yield ["length", drMisaligned(found.value, Number(form.length))];
   yield ["access", rules.refusals[form.access] ?? ""];
   if (found.value !== null) yield ["where", drThere(form.access, found.value, length, rules)];
-  if (!form.slot) yield ["slot", rules.full ?? ""];
+  yield ["slot", rules.full ?? ""];
 }
 
 /**

@@ -54,14 +54,14 @@ function drStrip(first) {
   let at = -1;
   const tell = () => drText(detail, at < 0 ? register.words : drTold(register.fields, fields[at]));
   const look = (/** @type {EventTarget | null} */ target) => {
-    const found = cells.indexOf(/** @type {Element} */ (target)?.closest?.("[role=option]"));
-    if (found < 0) return;
-    at = found;
+    at = cells.indexOf(/** @type {Element} */ (target)?.closest?.("[role=option]"));
     cells.forEach((/** @type {HTMLElement} */ cell, /** @type {number} */ n) => cell.setAttribute("aria-selected", String(n === at)));
     tell();
   };
   list.addEventListener("focusin", (event) => look(event.target));
+  list.addEventListener("focusout", () => look(null));
   list.addEventListener("pointerover", (event) => look(event.target));
+  list.addEventListener("pointerleave", () => look(list.contains(document.activeElement) ? document.activeElement : null));
   roving(list, "[role=option]");
   tell();
   return {
@@ -84,9 +84,10 @@ function drBitCell(field) {
   return h(
     "div",
     { class: "kvmdbg-dr-bit", role: "option", "aria-selected": "false", style: `grid-column: span ${width}`, "data-reserved": String(field.reserved) },
-    h("span", { class: "kvmdbg-dr-number" }, width === 1 ? String(field.high) : width === 2 ? `${field.high} ${field.low}` : `${field.high}-${field.low}`),
+    h("span", { class: "kvmdbg-dr-number", "aria-hidden": "true" }, width === 1 ? String(field.high) : width === 2 ? `${field.high} ${field.low}` : `${field.high}-${field.low}`),
     h("span", { class: "kvmdbg-dr-name" }, name),
     h("span", { class: "kvmdbg-dr-value" }),
+    h("span", { class: "kvmdbg-spoken" }),
   );
 }
 
@@ -98,7 +99,7 @@ function drShowBits(cell, field) {
   cell.dataset.active = String(field.active);
   drText(/** @type {HTMLElement} */ (cell.querySelector(".kvmdbg-dr-value")), field.value);
   const state = field.active ? ", active" : field.reserved ? ", reserved" : "";
-  cell.setAttribute("aria-label", `${field.reserved ? "" : `${field.name}, `}${drBits(field)}: ${field.value}${state}`);
+  drText(/** @type {HTMLElement} */ (cell.querySelector(".kvmdbg-spoken")), `, ${drBits(field)}${state}`);
 }
 
 /** @param {any} field */

@@ -7,13 +7,14 @@ import { drEvents, drEventWhen, drExtent, drLanes } from "./debugregs_history.js
 
 /**
  * @param {string} caption
- * @param {string[]} titles the last column is prose
+ * @param {string[]} titles
  * @param {string[][]} rows
+ * @param {number} prose the first column of words; those behind it are words too
  */
-function drTable(caption, titles, rows) {
+function drTable(caption, titles, rows, prose = titles.length - 1) {
   return {
     caption,
-    columns: titles.map((title, n) => ({ title, prose: n === titles.length - 1 })),
+    columns: titles.map((title, n) => ({ title, prose: n >= prose })),
     rows: rows.map((row) => row.map((text, n) => ({ text, head: n === 0 }))),
   };
 }
@@ -28,7 +29,7 @@ export function drTables(part, end) {
   const side = (/** @type {any} */ one) => (one ? `${one.words}${one.on && one.label !== one.address ? ` (${one.label})` : ""}, ${one.state}` : "takes none");
   const user = (/** @type {any} */ slot) => [slot.breakpoint?.words, slot.hit && "hit by this stop"].filter(Boolean).join("; ");
   return [
-    drTable("DR0-DR3", ["register", "host", "guest", "in effect", "breakpoint"], part.slots.map((/** @type {any} */ s) => [s.name, side(s.host), side(s.guest), `the ${s.effective}'s`, user(s)])),
+    drTable("DR0-DR3", ["register", "host", "guest", "in effect", "breakpoint"], part.slots.map((/** @type {any} */ s) => [s.name, side(s.host), side(s.guest), `the ${s.effective}'s`, user(s)]), 1),
     ...part.registers.map((/** @type {any} */ register) =>
       drTable(
         `${register.name}, ${register.title}: ${register.value}, ${register.words}`,

@@ -1,0 +1,439 @@
+/**
+ * The exit timeline's elements and what they do: gestures and keys go to the model, questions to the
+ * kernel, and each change is drawn once a frame. Must not know: how a mark is drawn, or how rows come.
+ */
+import { h, perFrame } from "./dom.js";
+import { ExitStore } from "./exits.js";
+import { onTheme, themeOf } from "./theme.js";
+import { ExitBox } from "./timeline-box.js";
+import { OVERVIEW_HEIGHT, timelineElements } from "./timeline-elements.js";
+import { ExitFeed } from "./timeline-feed.js";
+import { keyMeaning, listenToPointers, listenToStrip } from "./timeline-input.js";
+import { TimelineModel } from "./timeline-model.js";
+import { exitTable, laneNames, laneTable, rangeWords, selectionBar, selectionWords } from "./timeline-panels.js";
+import { AXIS_HEIGHT, LANE_HEIGHT, paintOverview, paintTimeline } from "./timeline-picture.js";
+import { counted, grouped, pixelOf, placeOf, rowAt } from "./timeline-scale.js";
+
+/** @typedef {import("./channel.js").Channel} Channel */
+
+const PAINTED = "kvmdbg:timeline:painted";
+
+export class TimelineView {
+  /**
+   * @param {HTMLElement} root
+   * @param {Channel} channel
+   */
+  constructor(root, channel) {
+    this.root = root;
+    this.channel = channel;
+    this.redraw = perFrame(() => this.paint());
+    this.store = new ExitStore();
+    this.model = new TimelineModel(this.store, () => this.redraw());
+    this.parts = timelineElements(`kvmdbg-tl-${Math.random().toString(36).slice(2)}`, {
+      act: (name) => this.act(name),
+      axis: (axis) => this.setAxis(axis),
+      follow: () => this.act("follow"),
+      tables: () => this.openTables(),
+      named: (event) => void this.bookmark(event),
+    });
+    root.classList.add("kvmdbg-tl");
+    root.append(...this.parts.children);
+    this.theme = themeOf(root);
+    this.box = new ExitBox(this.parts.box, channel, this.store, (text) => this.parts.says.say(text));
+    /** Whether the axis shall be the clock as soon as the clocks are there. */
+    this.wanted = false;
+    this.open = false;
+    this.frames = 0;
+    this.width = 0;
+    this.stale = true;
+    /** @type {unknown[]} what the tables show */
+    this.tabled = [];
+    /** @type {Map<string, HTMLElement>} */
+    this.flags = new Map();
+    this.endings = this.listen();
+    this.feed = new ExitFeed(channel, this.store, () => this.came());
+    this.feed.start();
+  }
+
+  end() {
+    this.box.hide();
+    this.feed.end();
+    this.endings.forEach((end) => end());
+    this.root.replaceChildren();
+  }
+
+  listen() {
+    const { model, parts } = this;
+    listenToPointers(parts.plot, {
+      hover: (x, y) => this.hover(x, y),
+      leave: () => this.box.hide(),
+      click: (x, y) => this.click(x, y),
+      pan: (pixels) => this.move(() => model.pan(pixels / this.width)),
+      zoom: (factor, x) => this.move(() => model.zoom(factor, x / this.width)),
+      brush: (from, to) => this.select(() => model.brush(from / this.width, to / this.width)),
+    });
+    const at = (/** @type {number} */ part) => model.all.from + part * (model.all.to - model.all.from);
+    listenToStrip(
+      parts.overview,
+      (part) => at(part) >= model.span.from && at(part) <= model.span.to,
+      (part) => this.move(() => model.pan(pixelOf(model.span, 1, at(part)) - 0.5)),
+      (part) => this.move(() => model.pan((part * (model.all.to - model.all.from)) / (model.span.to - model.span.from))),
+    );
+    parts.plot.addEventListener("keydown", (event) => {
+      const meant = keyMeaning(event);
+      if (!meant) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.act(meant.name, meant.selecting);
+    });
+    const size = new ResizeObserver(() => this.renew());
+    size.observe(parts.plot);
+    return [() => size.disconnect(), onTheme(() => this.renew())];
+  }
+
+  /** Rows have come, or the present is another one. */
+  came() {
+    const { model, store, channel } = this;
+    const marks = Object.keys(channel.snapshot?.bookmarks ?? {}).length > 0;
+    if (marks || model.axis === "clock" || model.selection || this.open) this.feed.needClocks();
+    if (model.epoch !== store.epoch) this.box.hide();
+    if (this.wanted && store.searchable) this.turn("clock");
+    else if ((this.wanted || model.axis === "clock") && !store.rising) this.noClock();
+    model.update(this.feed.part, this.clock);
+    this.renew();
+  }
+
+  get clock() {
+    return this.feed.part.here === this.store.size && this.channel.state === "running"
+      ? (this.store.clockOf(this.store.size - 1) ?? 0)
+      : (this.channel.snapshot?.clock ?? -1);
+  }
+
+  renew() {
+    this.width = this.parts.plot.clientWidth;
+    this.theme = themeOf(this.root);
+    this.stale = true;
+    this.redraw();
+  }
+
+  // Gestures
+
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
+  hit(x, y) {
+    const name = this.model.lanes[Math.floor(y / LANE_HEIGHT)];
+    const row = name === undefined ? null : this.model.hit(name, x, this.width);
+    return row === null ? null : { row, name };
+  }
+
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
+  hover(x, y) {
+    const found = this.hit(x, y);
+    this.parts.plot.style.cursor = found ? "pointer" : "grab";
+    if (!found) this.box.hide();
+    else if (found.row !== this.box.row) this.point(found.row, found.name, false);
+  }
+
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
+  click(x, y) {
+    this.parts.plot.focus();
+    const found = this.hit(x, y);
+    if (!found) return;
+    this.model.lane = found.name;
+    this.model.putCursor(found.row, false);
+    void this.travel(found.row);
+  }
+
+  /**
+   * Show the box beside an exit.
+   * @param {number} row
+   * @param {string} lane
+   * @param {boolean} spoken
+   */
+  point(row, lane, spoken) {
+    const x = pixelOf(this.model.span, this.width, placeOf(this.store, this.model.axis, row));
+    const y = (this.model.lanes.indexOf(lane) + 1) * LANE_HEIGHT + 2;
+    this.box.show(row, { x, y, width: this.width }, spoken);
+  }
+
+  /** @param {() => void} change of the window */
+  move(change) {
+    this.box.hide();
+    change();
+  }
+
+  /** @param {() => void} change of the selection */
+  select(change) {
+    change();
+    if (this.model.selection) this.feed.needClocks();
+  }
+
+  // Keys and buttons
+
+  /**
+   * @param {string} name one of KEYS
+   * @param {boolean} [selecting]
+   */
+  act(name, selecting = false) {
+    const { model } = this;
+    /** @type {Record<string, () => void>} */
+    const acts = {
+      next: () => this.go(model.next(1, false), selecting, "no exit behind this one"),
+      previous: () => this.go(model.next(-1, false), selecting, "no exit before this one"),
+      "next-in-lane": () => this.go(model.next(1, true), selecting, "no exit behind this one in the lane"),
+      "previous-in-lane": () => this.go(model.next(-1, true), selecting, "no exit before this one in the lane"),
+      first: () => this.go(model.outermost(1), selecting, "no exits"),
+      last: () => this.go(model.outermost(-1), selecting, "no exits"),
+      "lane-up": () => this.goLane(-1),
+      "lane-down": () => this.goLane(1),
+      "pan-left": () => this.move(() => model.pan(-0.8)),
+      "pan-right": () => this.move(() => model.pan(0.8)),
+      nearer: () => this.move(() => model.zoom(0.5)),
+      farther: () => this.move(() => model.zoom(2)),
+      all: () => this.move(() => model.see(model.all)),
+      travel: () => model.cursor !== null && void this.travel(model.cursor),
+      bookmark: () => this.askName(),
+      follow: () => this.move(() => model.follow(!model.following)),
+      clear: () => this.move(() => model.select(null)),
+    };
+    acts[name]?.();
+  }
+
+  /**
+   * @param {number | null} row
+   * @param {boolean} selecting
+   * @param {string} otherwise
+   */
+  go(row, selecting, otherwise) {
+    if (row === null) return this.parts.says.say(otherwise);
+    this.select(() => this.model.putCursor(row, selecting));
+    this.point(row, this.model.lane ?? "", !selecting);
+    if (selecting) this.parts.says.say(selectionWords(this.store, this.model));
+  }
+
+  /** @param {1 | -1} way */
+  goLane(way) {
+    const row = this.model.nextLane(way);
+    if (row === null || this.model.lane === null) return;
+    const { lane } = this.model;
+    this.model.putCursor(row, false);
+    this.point(row, lane, true);
+    this.parts.says.say(`lane ${lane}, ${counted(this.store.lane(lane).size, "exit")}`);
+  }
+
+  /** @param {string} axis */
+  setAxis(axis) {
+    this.wanted = axis === "clock";
+    if (!this.wanted) this.turn("exit");
+    else if (!this.feed.part.has_clock || !this.store.rising) this.noClock();
+    else if (this.store.searchable) this.turn("clock");
+    else {
+      this.parts.says.say("fetching the clocks");
+      this.feed.needClocks();
+    }
+  }
+
+  /** @param {import("./timeline-scale.js").Axis} axis */
+  turn(axis) {
+    this.wanted = false;
+    this.box.hide();
+    this.model.turn(axis, this.feed.part, this.clock);
+    this.parts.says.say(axis === "clock" ? "by clock, in guest instructions" : "by exit number");
+    this.renew();
+  }
+
+  noClock() {
+    this.turn("exit");
+    const why = this.feed.part.has_clock ? "the clock of these exits goes back" : "this engine counts no instructions";
+    this.parts.says.say(`${why}: exits are shown by their number`);
+  }
+
+  openTables() {
+    this.open = !this.open;
+    this.parts.tableButton.setAttribute("aria-expanded", String(this.open));
+    this.parts.behind.classList.toggle("kvmdbg-spoken", !this.open);
+    if (this.open) this.feed.needClocks();
+    this.renew();
+  }
+
+  /**
+   * @param {string} name
+   * @param {boolean} on
+   */
+  showLane(name, on) {
+    this.model.show(name, on);
+    this.parts.says.say(`${name} ${on ? "shown" : "hidden"}`);
+    this.renew();
+  }
+
+  /** @param {string} query */
+  async copy(query) {
+    const copied = await navigator.clipboard?.writeText(query).then(
+      () => true,
+      () => false,
+    );
+    this.parts.says.say(copied ? `copied: ${query}` : `this page may not copy; write ${query}`);
+  }
+
+  // What the kernel does
+
+  /** @param {number} row */
+  async travel(row) {
+    this.box.spoken = false; // what comes of it is said instead
+    this.parts.says.say(`going to exit ${grouped(row)}`);
+    const answer = await this.channel.ask("do", { action: "goto", exit: row, epoch: this.store.epoch });
+    this.parts.says.say(answer.says);
+  }
+
+  /** @param {string} name of a bookmark */
+  async travelTo(name) {
+    const answer = await this.channel.ask("do", { action: "goto", name });
+    this.parts.says.say(answer.says);
+  }
+
+  askName() {
+    const { naming } = this.parts;
+    const value = `exit-${Math.max(0, this.feed.part.here - 1)}`;
+    const field = /** @type {HTMLInputElement} */ (h("input", { "aria-label": "name of the bookmark", value, size: 16 }));
+    field.addEventListener("keydown", (event) => event.key === "Escape" && this.endNaming());
+    naming.replaceChildren(field, h("button", { type: "submit" }, "Set"));
+    naming.hidden = false;
+    field.focus();
+    field.select();
+  }
+
+  endNaming() {
+    this.parts.naming.hidden = true;
+    this.parts.naming.replaceChildren();
+    this.parts.plot.focus();
+  }
+
+  /** @param {Event} event */
+  async bookmark(event) {
+    event.preventDefault();
+    const name = this.parts.naming.querySelector("input")?.value ?? "";
+    this.endNaming();
+    const answer = await this.channel.ask("bookmark", { name });
+    this.parts.says.say(answer.ok ? `bookmark ${answer.says}` : answer.says);
+  }
+
+  // A frame
+
+  paint() {
+    const { parts, store, model, theme, width } = this;
+    if (!this.root.isConnected) return;
+    const began = performance.now();
+    if (this.stale) {
+      this.placeNames();
+      this.placeFlags();
+      parts.canvas.style.height = `${model.lanes.length * LANE_HEIGHT + AXIS_HEIGHT}px`;
+      paintOverview(parts.strip, width, OVERVIEW_HEIGHT, store, model, theme);
+    }
+    paintTimeline(parts.canvas, width, store, model, theme);
+    this.placeElements();
+    this.fillTables();
+    this.stale = false;
+    this.tellTests(performance.now() - began);
+  }
+
+  placeNames() {
+    const { names } = this.parts;
+    const focused = /** @type {HTMLElement | null} */ (names.contains(document.activeElement) ? (document.activeElement?.closest("label") ?? null) : null);
+    names.replaceChildren(...laneNames(this.store, this.model, this.theme, (name, on) => this.showLane(name, on)));
+    if (!focused) return;
+    for (const label of names.querySelectorAll("label")) if (label.dataset.lane === focused.dataset.lane) label.querySelector("input")?.focus();
+  }
+
+  placeFlags() {
+    const marks = Object.entries(this.channel.snapshot?.bookmarks ?? {});
+    for (const [name, flag] of this.flags) {
+      if (marks.some(([other, clock]) => other === name && String(clock) === flag.dataset.clock)) continue;
+      flag.remove();
+      this.flags.delete(name);
+    }
+    for (const [name, clock] of marks) {
+      if (this.flags.has(name)) continue;
+      const title = `bookmark ${name}, clock ${grouped(clock)}: go there`;
+      const flag = h("button", { class: "kvmdbg-tl-flag", "data-clock": clock, title, onclick: () => void this.travelTo(name) }, `⚑ ${name}`);
+      this.flags.set(name, flag);
+      this.parts.flagged.append(flag);
+    }
+  }
+
+  /** What is not on the canvas but moves with it. */
+  placeElements() {
+    const { model, store, width, parts } = this;
+    const x = (/** @type {number} */ at) => pixelOf(model.span, width, at);
+    const here = x(model.here);
+    placeAt(parts.nowLabel, here < 0 || here > width ? -1 : Math.min(Math.max(here, 12), width - 12), width, store.size > 0);
+    placeAt(parts.aheadLabel, Math.max(0, here + 24), width - 110, model.ahead);
+    for (const flag of this.flags.values()) {
+      const clock = Number(flag.dataset.clock);
+      placeAt(flag, x(model.axis === "clock" ? clock : store.upTo(clock)), width, store.searchable);
+    }
+    const [left, right] = [pixelOf(model.all, 100, model.span.from), pixelOf(model.all, 100, model.span.to)];
+    parts.frame.style.left = `${left}%`;
+    parts.frame.style.width = `${Math.max(right - left, 0.4)}%`;
+    parts.followButton.setAttribute("aria-pressed", String(model.following));
+    parts.axisChoice.value = this.wanted ? "clock" : model.axis;
+    parts.summary.textContent = this.summary();
+  }
+
+  summary() {
+    const { store, model } = this;
+    if (!store.size) return "No exits yet";
+    const first = Math.min(rowAt(store, model.axis, model.span.from), store.size - 1);
+    const end = Math.max(first + 1, rowAt(store, model.axis, model.span.to));
+    return `${counted(store.size, "exit")}; seen: ${model.whole ? "all" : rangeWords(first, end)}`;
+  }
+
+  /** The tables and the selection, where they are not what they were. */
+  fillTables() {
+    const { store, model, open, parts, tabled } = this;
+    const unknown = Math.min(this.feed.part.told_from, store.size);
+    const now = [store.epoch, store.size, store.clocks, open, unknown, ...(model.selection ?? [0, 0]), ...model.hidden];
+    if (now.length === tabled.length && now.every((value, n) => value === tabled[n])) return;
+    this.tabled = now;
+    parts.lanesBehind.replaceChildren(laneTable(store, model, unknown));
+    parts.exitsBehind.replaceChildren(exitTable(store, model, open ? (row) => void this.travel(row) : null));
+    const bar = selectionBar(store, model, {
+      zoom: () => this.move(() => model.zoomToSelection()),
+      copy: (query) => void this.copy(query),
+      clear: () => this.act("clear"),
+    });
+    parts.selected.replaceChildren(...bar);
+  }
+
+  /**
+   * What browser tests and benchmarks read.
+   * @param {number} ms that the frame took
+   */
+  tellTests(ms) {
+    const { root, store, model } = this;
+    this.frames++;
+    const told = { total: store.size, lanes: model.lanes.join("|"), from: model.span.from, to: model.span.to, frames: this.frames };
+    for (const [name, value] of Object.entries(told)) root.dataset[name] = String(value);
+    performance.clearMarks(PAINTED);
+    performance.mark(PAINTED);
+    root.dispatchEvent(new CustomEvent("kvmdbg-painted", { bubbles: true, detail: { frames: this.frames, ms } }));
+  }
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {number} x
+ * @param {number} most
+ * @param {boolean} on
+ */
+function placeAt(element, x, most, on) {
+  element.style.display = on && x >= 0 && x <= most ? "" : "none";
+  element.style.transform = `translateX(${Math.round(x)}px)`;
+}

@@ -1,0 +1,117 @@
+"""Real servers, one browser, and for each test a page that must not fail.
+
+A test that fails leaves a picture, the page's console and the server's log in its report. Must not
+know: what is tested.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error
+
+from tests.browser.chromium import CHROMIUM, SIZE, Watched, chromium
+from tests.browser.lab import FRONT_ENDS, ROOT, Server, serve
+from tests.browser.notebook_page import NotebookPage
+
+PICTURES = ROOT / "build" / "browser"
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[pytest.TestReport]:
+    """Tells fixtures whether their test failed."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="package")
+def browser(
+    debian_file: Callable[[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    """Ends with this package: beside playwright's event loop no other test could have its own."""
+    debian_file(str(CHROMIUM), "chromium")
+    with chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """JupyterLab."""
+    with serve("lab", tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def notebook7(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Notebook 7."""
+    with serve("notebook", tmp_path_factory.mktemp("notebook")) as server:
+        yield server
+
+
+@pytest.fixture(scope="package", params=FRONT_ENDS)
+def front_end(request: pytest.FixtureRequest) -> Server:
+    """Both, in turn."""
+    server: Server = request.getfixturevalue("lab" if request.param == "lab" else "notebook7")
+    return server
+
+
+OpenPage = Callable[[], AbstractContextManager[Watched]]
+
+
+@pytest.fixture(scope="package")
+def new_page(browser: Browser) -> OpenPage:
+    """A page with cookies and storage of its own, for the length of a ``with``."""
+
+    @contextmanager
+    def open_page() -> Iterator[Watched]:
+        context = browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]})
+        try:
+            yield Watched(context)
+        finally:
+            context.close()
+
+    return open_page
+
+
+@pytest.fixture
+def watched(request: pytest.FixtureRequest, new_page: OpenPage) -> Iterator[Watched]:
+    """A page; the test fails if anything in it does."""
+    with new_page() as watched:
+        yield watched
+        if request.node.stash.get(FAILED, False):
+            leave_evidence(request.node, watched)
+        assert watched.errors == [], "the page failed, not the test"
+
+
+OpenNotebook = Callable[[Server, list[str]], NotebookPage]
+
+
+@pytest.fixture
+def open_notebook(request: pytest.FixtureRequest, watched: Watched) -> OpenNotebook:
+    """``open_notebook(server, sources)``: a new notebook of code cells, with its own kernel."""
+
+    def open_new(server: Server, sources: list[str]) -> NotebookPage:
+        name = re.sub(r"\W+", "-", request.node.name) + ".ipynb"
+        return NotebookPage.of(watched.page, server, name, sources)
+
+    return open_new
+
+
+def leave_evidence(item: pytest.Item, watched: Watched) -> None:
+    """A picture in build/browser/, and what the page said, in the test's report."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    picture = PICTURES / (re.sub(r"\W+", "-", item.name) + ".png")
+    try:
+        watched.page.screenshot(path=picture, timeout=5000)
+        item.add_report_section("teardown", "picture", str(picture))
+    except Error as error:  # the page hangs
+        item.add_report_section("teardown", "picture", f"none: {error}")
+    item.add_report_section("teardown", "console", "\n".join(watched.console))
