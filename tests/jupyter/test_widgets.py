@@ -89,8 +89,8 @@ def test_an_output_holds_the_view_a_picture_with_words_and_a_text(view: LiveView
 
 def test_the_still_shows_the_moment_of_its_display(view: LiveView, vm: Vm) -> None:
     before = view._repr_mimebundle_()[0]["text/plain"]
-    vm.step()
     vm.bp("start", access="w", length=1)
+    vm.step()
     assert view._repr_mimebundle_()[0]["text/plain"] != before
 
 

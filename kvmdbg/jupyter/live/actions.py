@@ -178,10 +178,6 @@ def _bookmark(desk: Desk, asked: Asked) -> Done:
     return Done(f"{name}: clock {clock:,}")
 
 
-def _inspect(desk: Desk, asked: Asked) -> Done:
-    return Done("", inspect(desk.vm, asked.text("what"), asked.text("where", "")))
-
-
 def _complete(desk: Desk, asked: Asked) -> Done:
     """Labels and registers that begin with a text."""
     text = asked.text("text", "")
@@ -196,6 +192,5 @@ _OPS: Final[Mapping[str, Callable[[Desk, Asked], Done]]] = {
     "inspect": _inspect,
     "exit": _describe,
     "bookmark": _bookmark,
-    "inspect": _inspect,
     "complete": _complete,
 }
