@@ -33,16 +33,18 @@ TOUR     := notebooks/00-tour.ipynb
 LAB_ARGS := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab labextension test lint types imports frontend pytest system bench clean
+.PHONY: help lab labextension test lint types imports frontend pytest system bench bench-ui \
+  screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
 
 ifdef HEADLESS
 lab: $(RUNTIME) | $(STATE) ## JupyterLab on notebooks/; HEADLESS=1 runs the tour into build/00-tour.html
 	@$(BIN)/jupyter nbconvert --log-level=WARN --KernelManager.transport_encryption=auto \
-	  --execute --ExecutePreprocessor.timeout=300 --to html --embed-images \
+	  --execute --ExecutePreprocessor.timeout=300 --ExecutePreprocessor.store_widget_state=False \
+	  --to html --embed-images \
 	  --output-dir build $(TOUR)
 	@echo "kvmdbg: the tour ran from top to bottom; see build/00-tour.html"
 else
@@ -78,6 +80,12 @@ system:
 bench: $(RUNTIME) | $(STATE) ## how fast it is, beside its peers
 	@bash benchmarks/setup-peers.sh
 	$(BIN)/python -m benchmarks
+
+bench-ui: $(TESTING) system | $(STATE) ## how fast the page is, in a real browser
+	$(BIN)/python -m benchmarks.ui
+
+screenshots: $(TESTING) system | $(STATE) ## the pictures in docs/images, in a real browser
+	$(BIN)/python -m tests.browser.screenshots
 
 clean: ## remove all that make made
 	rm -rf $(VENV) build dist labextension/node_modules

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ROUNDS = 7
@@ -110,6 +110,11 @@ def middle(take: Rate, rounds: int = ROUNDS) -> float:
     """The median of some rounds, after one that does not count."""
     take()
     return statistics.median(take() for _ in range(rounds))
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The smallest of the values that so many percent of them do not exceed."""
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
 
 
 def lap(work: Callable[[], object]) -> float:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from ..debugger.names import DOLLAR_ONLY, REGISTERS
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _WORD: Final = re.compile(r"(?<!\S)--?[A-Za-z][\w-]*|[$#]?[\w.?@$]+")
 _HAVE_VALUES: Final = ("condition", "label", "place", "writable", "when", "stop", "setting", "how")
 _METHOD: Final = "do_inspect"
+_PATIENCE: Final = 0.05
+"""Seconds to wait for the VM."""
 
 
 def inspect(session: Session, cell: str, cursor: int) -> str | None:
@@ -71,10 +74,16 @@ def _word_at(text: str, column: int) -> tuple[str, int]:
 def _answer(session: Session, spot: Spot, word: str) -> str:
     """What the word is, if it is a thing; else the usage."""
     try:
-        thing = _thing(session, spot, word) if word else None
+        with _turn(session):
+            thing = _thing(session, spot, word) if word else None
     except KvmdbgError:  # the guest runs in another thread, or the name means nothing now
         thing = None
     return thing or _usage(spot, word)
+
+
+def _turn(session: Session) -> AbstractContextManager[None]:
+    """The VM for a moment; VmBusy at once, or nearly, if the guest is running elsewhere."""
+    return nullcontext() if session.vm is None else session.vm.turn(_PATIENCE, looking=True)
 
 
 def _usage(spot: Spot, word: str) -> str:
@@ -180,7 +189,8 @@ def _in_assembly(session: Session, here: lines.At) -> str:
         return ""
     name = word.removeprefix("$")
     try:
-        found = _label(session.vm, name) or _register(session.vm, name, ASSEMBLY_REGISTERS)
+        with _turn(session):
+            found = _label(session.vm, name) or _register(session.vm, name, ASSEMBLY_REGISTERS)
     except KvmdbgError:  # the guest runs in another thread
         found = None
     return found or ""

@@ -17,7 +17,7 @@ export const IBench = new Token<Bench>(
   "The notebooks' lines to their VMs, and kvmdbg's settings."
 );
 
-export const PANEL_ID = 'kvmdbg-panel';
+export const PANEL_ID = 'kvmdbg-lab-panel';
 const SHORT = 5000; // ms for which a complaint is shown
 
 let last = '';

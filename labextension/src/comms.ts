@@ -45,20 +45,23 @@ export class CommLine implements Line {
   send(message: Record<string, unknown>): void {
     const data = message as KernelMessage.ICommMsgMsg['content']['data'];
     void this.opened.then(() => {
-      if (!this.over && this.usable(this.control)) {
+      if (this.speaking.has(this.control) && this.usable(this.control)) {
         this.control.send(data);
       }
     });
   }
 
+  /** What was said before still goes out. */
   close(): void {
     this.end();
-    for (const comm of [this.push, this.control]) {
-      if (this.speaking.delete(comm) && this.usable(comm)) {
-        comm.onClose = () => undefined;
-        comm.close();
+    void this.opened.then(() => {
+      for (const comm of [this.push, this.control]) {
+        if (this.speaking.delete(comm) && this.usable(comm)) {
+          comm.onClose = () => undefined;
+          comm.close();
+        }
       }
-    }
+    });
   }
 
   /** The kernel is gone: there is nobody to tell. */
@@ -98,6 +101,9 @@ export class CommLine implements Line {
   }
 
   private pass(message: KernelMessage.ICommMsgMsg): void {
+    if (this.over) {
+      return;
+    }
     const buffers = (message.buffers ?? []).map(buffer =>
       buffer instanceof ArrayBuffer
         ? new DataView(buffer)

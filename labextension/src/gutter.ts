@@ -43,7 +43,7 @@ class Sign extends GutterMarker {
 
   toDOM(): HTMLElement {
     const sign = document.createElement('span');
-    sign.className = `kvmdbg-sign kvmdbg-sign-${this.look}`;
+    sign.className = `kvmdbg-lab-sign kvmdbg-lab-sign-${this.look}`;
     sign.textContent = SYMBOLS[this.look];
     sign.title = this.says;
     sign.setAttribute('role', 'img');
@@ -87,7 +87,7 @@ function current({ here }: Shown): (view: EditorView) => RangeSet<Decoration> {
       : Decoration.set([LINE.range(view.state.doc.line(here).from)]);
 }
 
-const LINE = Decoration.line({ class: 'kvmdbg-here' });
+const LINE = Decoration.line({ class: 'kvmdbg-lab-here' });
 
 /** An edited cell is not the loaded program; its dots stay beside their lines, one each. */
 function edited(before: Shown, transaction: Transaction): Shown {
@@ -158,7 +158,7 @@ export function breakpointGutter(clicked: (view: EditorView, line: number) => vo
   return [
     shown,
     gutter({
-      class: 'kvmdbg-gutter',
+      class: 'kvmdbg-lab-gutter',
       renderEmptyElements: true, // otherwise lines without a mark cannot be clicked
       markers: signs,
       domEventHandlers: {

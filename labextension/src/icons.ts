@@ -21,13 +21,16 @@ const CHIP = `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24
 
 export const chipIcon = new LabIcon({ name: 'kvmdbg-lab:chip', svgstr: CHIP });
 
-export const icons = {
+/** By the action of a control (kvmdbg/jupyter/widgets/esm/controls.js). */
+export const icons: Record<string, LabIcon> = {
   step: stepIntoIcon,
   over: stepOverIcon,
   out: stepOutIcon,
+  'step-back': undoIcon,
   back: undoIcon,
   continue: fastForwardIcon,
-  reset: refreshIcon,
+  until: chipIcon,
   stop: stopIcon,
-  guest: chipIcon
+  reset: refreshIcon,
+  breakpoint: chipIcon
 };

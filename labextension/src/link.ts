@@ -28,6 +28,8 @@ export class Link implements IDisposable {
   private kernel: Kernel.IKernelConnection | null = null;
   private current: Channel | null = null;
   private line: CommLine | null = null;
+  /** The channel on that line, which may not have been heard yet. */
+  private candidate: Channel | null = null;
   /** The cell after which kvmdbg may be there. */
   private awaited = '';
   private restarted = false;
@@ -105,6 +107,7 @@ export class Link implements IDisposable {
     this.kernel?.statusChanged.disconnect(this.watch, this);
     this.kernel?.connectionStatusChanged.disconnect(this.refresh, this);
     this.kernel = null;
+    void this.candidate?.ask('bye');
     this.line?.close();
     this.line = null;
   }
@@ -148,7 +151,7 @@ export class Link implements IDisposable {
       return;
     }
     const line = (this.line = new CommLine(this.kernel));
-    const channel = new Channel(line);
+    const channel = (this.candidate = new Channel(line));
     channel.on('state', () => this.settle(line, channel));
     channel.want([]);
   }

@@ -18,6 +18,12 @@ export class Links {
     tracker.forEach(panel => this.add(panel));
     tracker.widgetAdded.connect((_, panel) => this.add(panel));
     tracker.currentChanged.connect(() => this.switching.emit());
+    // A page that is closed says goodbye to its kernels, which stay.
+    window.addEventListener('pagehide', ({ persisted }) => {
+      if (!persisted) {
+        this.links.forEach(link => link.dispose());
+      }
+    });
   }
 
   /** The active notebook's link, or null without a notebook. */

@@ -33,8 +33,8 @@ export interface Mark {
 /** What is known of a cell that holds the loaded program. */
 export interface Facts {
   marks: Mark[];
-  /** The numbers of all breakpoints that the VM has, in this program or elsewhere. */
-  numbers: number[];
+  /** Where all breakpoints are that the VM has, in this program or elsewhere, by number. */
+  addresses: Map<number, string>;
   /** The line of the next instruction. */
   here: number | null;
   /** Where the lines with code or data stand, in the order of the lines. */
@@ -58,7 +58,7 @@ export function factsOf(lines: string[], snapshot: Record<string, any> | null): 
   return {
     places,
     marks: marksOf(places, breakpoints),
-    numbers: breakpoints.map(({ number }) => number),
+    addresses: new Map(breakpoints.map(({ number, address }) => [number, address])),
     here: listing.here === null ? null : listing.here + head
   };
 }
@@ -111,20 +111,20 @@ export interface Wanted {
 export type Request = { action: 'delete'; number: number } | { action: 'set'; where: string };
 
 /**
- * A cell that was edited has been run: its breakpoints move with their lines. What the VM has beside
- * a wanted line is left alone; what it has at a line's old place goes.
+ * A cell that was edited has been run: its breakpoints move with their lines. What the VM has at a
+ * wanted place is left alone; what it has at a line's old place goes.
  */
 export function requestsFor(facts: Facts, wanted: Wanted[]): Request[] {
-  const lines = new Set(wanted.map(({ line }) => placeFor(facts.places, line)?.line));
-  const kept = new Set(facts.marks.filter(mark => lines.has(mark.line)).map(mark => mark.number));
-  const stale = wanted.flatMap(({ number }) =>
-    number !== null && facts.numbers.includes(number) && !kept.has(number) ? [number] : []
-  );
-  const has = new Set(facts.marks.map(mark => mark.line));
+  const places = new Set(wanted.flatMap(({ line }) => placeFor(facts.places, line)?.address ?? []));
+  const there = new Set(facts.addresses.values());
+  const stale = wanted.flatMap(({ number }) => {
+    const address = number === null ? undefined : facts.addresses.get(number);
+    return number === null || address === undefined || places.has(address) ? [] : [number];
+  });
   return [
     ...stale.map(number => ({ action: 'delete' as const, number })),
-    ...facts.places
-      .filter(({ line }) => lines.has(line) && !has.has(line))
-      .map(({ address }) => ({ action: 'set' as const, where: address }))
+    ...[...places]
+      .filter(address => !there.has(address))
+      .map(where => ({ action: 'set' as const, where }))
   ];
 }

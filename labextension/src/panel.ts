@@ -6,10 +6,10 @@ import { Widget } from '@lumino/widgets';
 
 import type { Channel } from '../../kvmdbg/jupyter/widgets/esm/channel.js';
 import { framed } from '../../kvmdbg/jupyter/widgets/esm/frame.js';
+import { machineView } from '../../kvmdbg/jupyter/widgets/esm/machine.js';
 import { Bench, PANEL_ID } from './bench';
 import { chipIcon } from './icons';
 import type { Link } from './link';
-import { machineView } from './standin';
 
 const NO_NOTEBOOK = 'Open a notebook: this panel shows the guest of the active one.';
 const NO_KERNEL = 'This notebook has no kernel.';
@@ -22,7 +22,7 @@ export class MachinePanel extends Widget {
   constructor(private readonly bench: Bench) {
     super();
     this.id = PANEL_ID;
-    this.addClass('kvmdbg-panel');
+    this.addClass('kvmdbg-lab-panel');
     this.title.icon = chipIcon;
     this.title.caption = 'kvmdbg: the guest';
     this.node.setAttribute('role', 'region');
@@ -83,7 +83,7 @@ export class MachinePanel extends Widget {
 
 function hint(link: Link | null): HTMLElement {
   const text = document.createElement('p');
-  text.className = 'kvmdbg-hint';
+  text.className = 'kvmdbg-lab-hint';
   if (!link || link.presence === 'none') {
     text.append(link ? NO_KERNEL : NO_NOTEBOOK);
     return text;

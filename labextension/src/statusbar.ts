@@ -18,7 +18,7 @@ export class StatusItem extends Widget {
     showPanel: () => void
   ) {
     super();
-    this.addClass('kvmdbg-status');
+    this.addClass('kvmdbg-lab-status');
     this.button.type = 'button';
     this.button.title = 'kvmdbg: the guest; click for its panel';
     this.button.addEventListener('click', showPanel);

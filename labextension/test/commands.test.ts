@@ -14,9 +14,9 @@ const SCHEMA = JSON.parse(readFileSync(`${__dirname}/../schema/plugin.json`, 'ut
 const SHORTCUTS: { command: string; keys: string[]; selector: string }[] =
   SCHEMA['jupyter.lab.shortcuts'];
 
-function bench(state: string | null = 'live') {
+function bench(state: string | null = 'live', snapshot: object = { state: 'stopped', clock: 5 }) {
   const ask = vi.fn(async (): Promise<any> => ({ ok: true, says: '' }));
-  const links: any = { current: { live: state && { state, ask } } };
+  const links: any = { current: { live: state && { state, ask, snapshot } } };
   links.currentChanged = new Signal(links);
   const cursor = { inCell: true, address: vi.fn((): string | null => '0x8003'), toggle: vi.fn(async () => undefined) };
   const complaints: string[] = [];
@@ -27,14 +27,15 @@ function bench(state: string | null = 'live') {
 
 describe('the commands', () => {
   it.each([
-    ['step', { action: 'step', count: 1 }],
-    ['step-over', { action: 'over' }],
-    ['step-out', { action: 'out' }],
+    ['step', { action: 'step' }],
+    ['over', { action: 'over' }],
+    ['out', { action: 'out' }],
     ['step-back', { action: 'step-back' }],
+    ['back', { action: 'back' }],
     ['continue', { action: 'continue' }],
     ['reset', { action: 'reset' }],
     ['stop', { action: 'stop' }],
-    ['run-to-cursor', { action: 'until', where: '0x8003' }]
+    ['until', { action: 'until', where: '0x8003' }]
   ])('%s asks for %j', async (name, fields) => {
     const { commands, ask } = bench();
     await commands.execute(`kvmdbg:${name}`);
@@ -57,7 +58,7 @@ describe('the commands', () => {
   it('need an assembly cell where they are about a line', () => {
     const { commands, cursor } = bench();
     cursor.inCell = false;
-    expect(commands.isEnabled('kvmdbg:run-to-cursor')).toBe(false);
+    expect(commands.isEnabled('kvmdbg:until')).toBe(false);
     expect(commands.isEnabled('kvmdbg:toggle-breakpoint')).toBe(false);
   });
 
@@ -71,20 +72,28 @@ describe('the commands', () => {
   it('do not run to a line of another program', async () => {
     const { commands, cursor, ask, complaints } = bench();
     cursor.address.mockReturnValue(null);
-    await commands.execute('kvmdbg:run-to-cursor');
+    await commands.execute('kvmdbg:until');
     expect([ask.mock.calls, complaints.length]).toEqual([[], 1]);
   });
 
-  it('do not pile up steps while a key is held', () => {
+  it('cannot go back in time where the engine cannot', () => {
+    const { commands } = bench('live', { state: 'stopped', clock: -1 });
+    expect(commands.isEnabled('kvmdbg:step-back')).toBe(false);
+  });
+
+  it('have a name in the palette', () => {
+    const { commands, ids } = bench();
+    expect(ids.filter(id => !commands.label(id))).toEqual([]);
+  });
+
+  it('do not pile up steps while a key is held, and stop at once', async () => {
     const { commands, ask } = bench();
     ask.mockReturnValue(new Promise(() => undefined));
     for (let count = 0; count < 10; count += 1) {
       void commands.execute('kvmdbg:step');
     }
     void commands.execute('kvmdbg:stop');
-    expect(ask.mock.calls.map((call: any) => call[1].action)).toEqual([
-      'step', 'step', 'step', 'stop'
-    ]);
+    expect(ask.mock.calls.map((call: any) => call[1].action)).toEqual(['step', 'stop']);
   });
 });
 

@@ -51,9 +51,9 @@ function open(doc: string): void {
 
 /** The signs by line, as `line:look`. */
 function signs(): string[] {
-  const elements = [...view.dom.querySelectorAll('.kvmdbg-gutter .cm-gutterElement')];
+  const elements = [...view.dom.querySelectorAll('.kvmdbg-lab-gutter .cm-gutterElement')];
   return elements.flatMap((element, line) =>
-    [...element.querySelectorAll('.kvmdbg-sign')].map(
+    [...element.querySelectorAll('.kvmdbg-lab-sign')].map(
       sign => `${line + 1}:${/sign-(\w+)/.exec(sign.className)?.[1]}`
     )
   );
@@ -128,7 +128,7 @@ describe('the cell of the loaded program', () => {
     open(TEXT);
     await tell(snapshot([[1, '0x8001']], 2));
     expect(signs()).toEqual(['3:here', '4:set']);
-    expect(view.dom.querySelector('.kvmdbg-here')?.textContent).toBe('nop');
+    expect(view.dom.querySelector('.kvmdbg-lab-here')?.textContent).toBe('nop');
   });
   it('asks for a breakpoint at the address of the line', async () => {
     open(TEXT);
@@ -158,7 +158,7 @@ describe('the cell of the loaded program', () => {
   it('says where the dot is for those who do not see it', async () => {
     open(TEXT);
     await tell(snapshot([[1, '0x8001']]));
-    const sign = view.dom.querySelector('.kvmdbg-sign-set');
+    const sign = view.dom.querySelector('.kvmdbg-lab-sign-set');
     expect(sign?.getAttribute('aria-label')).toContain('breakpoint 1');
   });
   it('knows the address of a line, to run to it', async () => {

@@ -124,6 +124,7 @@ describe('a link', () => {
   it('leaves a kernel for another: closes both comms, forgets what it has seen', async () => {
     const { link, session, kernel } = await live();
     session.change(new FakeKernel());
+    await settled();
     expect(kernel.comms.map(comm => comm.did)).toEqual([['open', 'close'], ['open', 'close']]);
     expect(link.channel).toBeNull();
   });
@@ -145,9 +146,11 @@ describe('a link', () => {
     expect(control.sent.slice(before).map(message => message.op)).toEqual(['hello']);
   });
 
-  it('closes its comms when its notebook is closed', async () => {
+  it('says goodbye when its notebook is closed, and then closes its comms', async () => {
     const { link, kernel } = await live();
     link.dispose();
+    await settled();
+    expect(kernel.pair[1].sent.at(-1)).toMatchObject({ op: 'bye' });
     expect(kernel.comms.every(comm => comm.did.includes('close'))).toBe(true);
   });
 });

@@ -102,6 +102,15 @@ describe('a cell that was run', () => {
       { action: 'set', where: '0x8007' }
     ]);
   });
+  it('has a breakpoint move that is now inside of another wanted line', () => {
+    const has = facts([breakpoint(1, '0x8006')]);
+    const wanted = [{ line: 4, number: null }, { line: 5, number: 1 }];
+    expect(requestsFor(has, wanted)).toEqual([
+      { action: 'delete', number: 1 },
+      { action: 'set', where: '0x8005' },
+      { action: 'set', where: '0x8007' }
+    ]);
+  });
   it('loses a breakpoint whose old place is no line of it any more', () => {
     const has = facts([breakpoint(1, '0x9000')]);
     expect(requestsFor(has, [{ line: 5, number: 1 }])[0]).toEqual({ action: 'delete', number: 1 });

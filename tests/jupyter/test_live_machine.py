@@ -140,12 +140,12 @@ def test_the_rows_move_before_the_guest_reaches_their_end() -> None:
 
 
 def test_code_of_another_place_is_shown_when_asked_for(vm: Vm) -> None:
-    code = part(vm, code=("twice", 1))["code"]
-    assert (code["follows"], code["rows"][0]["label"]) == (False, "twice")
+    wishes = Wishes(windows={"page:code": Window("twice", 1)})
+    assert machine.part(vm, wishes)["codes"]["page:code"]["rows"][0]["label"] == "twice"
 
 
 def test_code_at_a_place_that_is_no_place_is_one_sentence(vm: Vm) -> None:
-    code = part(vm, code=("nowhere", 1))["code"]
+    code = part(vm, code=("nowhere", 1))["codes"]["code"]
     assert code["rows"] == []
     assert 'there is no label "nowhere"' in code["says"]
 
@@ -275,7 +275,7 @@ def test_a_window_is_never_longer_than_it_may_be(vm: Vm) -> None:
     assert len(window(vm, "0", 10**9)["data"]) == 2 * MOST_BYTES
 
 
-def test_the_codes_window_is_no_window_of_memory(vm: Vm) -> None:
+def test_a_window_of_code_is_no_window_of_memory(vm: Vm) -> None:
     assert part(vm, code=("twice", 1))["windows"] == []
 
 

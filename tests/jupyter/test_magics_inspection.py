@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from kvmdbg.jupyter import help, magics
+from kvmdbg.jupyter import help
 from kvmdbg.jupyter.commands import ASM, BP, STEP, TOPICS, VM
-from kvmdbg.jupyter.inspection import inspect
+from kvmdbg.jupyter.inspection import Inspection, inspect, install
 from kvmdbg.jupyter.session import Session
 
 Look = Callable[[str], str | None]
@@ -278,7 +279,7 @@ def running(guest: Any, run: Any) -> Iterator[Any]:
     thread = threading.Thread(target=lambda: (begun.set(), vm.cont()))
     thread.start()
     begun.wait(10)
-    while not vm._commands.busy:
+    while not vm.busy:
         pass
     yield vm
     vm.request_stop()
@@ -290,7 +291,7 @@ def test_a_guest_that_runs_in_another_thread_is_left_alone(running: Any, look: L
     assert look("%bp cou|nter -w") == help.document(BP)
     assert look("%bp x if ra|x == 3") == help.document(BP)
     assert look("%%asm\nmov e|ax, 5") == ""
-    assert running._commands.busy
+    assert running.busy
 
 
 # The hook
@@ -304,16 +305,19 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(bare_shell: InteractiveShell) -> Iterator[Kernel]:
-    made = Kernel()
-    bare_shell.kernel = made  # type: ignore[attr-defined]
-    yield made
-    del bare_shell.kernel  # type: ignore[attr-defined]
+def kernel() -> Kernel:
+    return Kernel()
 
 
-def test_our_lines_are_answered_and_others_handed_on(
-    kernel: Kernel, shell: InteractiveShell
-) -> None:
+@pytest.fixture
+def hook(kernel: Kernel) -> Inspection:
+    """Our hook on that kernel."""
+    hook = install(cast(Any, SimpleNamespace(kernel=kernel)), Session({}))
+    assert hook is not None
+    return hook
+
+
+def test_our_lines_are_answered_and_others_handed_on(kernel: Kernel, hook: Inspection) -> None:
     ours = kernel.do_inspect("%vm run", 5, 0, set())
     assert ours["data"] == {"text/plain": help.document(VM["run"])}
     assert ours["found"] is True
@@ -322,36 +326,36 @@ def test_our_lines_are_answered_and_others_handed_on(
     assert theirs["rest"] == (1, {"code"})
 
 
-def test_where_there_is_nothing_to_say_nothing_is_found(
-    kernel: Kernel, shell: InteractiveShell
-) -> None:
+def test_where_there_is_nothing_to_say_nothing_is_found(kernel: Kernel, hook: Inspection) -> None:
     answer = kernel.do_inspect("%%asm\nmov eax, 5", 8)
     assert answer == {"status": "ok", "found": False, "data": {}, "metadata": {}}
 
 
-def test_unloading_gives_the_kernel_its_method_back(
-    kernel: Kernel, shell: InteractiveShell
-) -> None:
+def test_a_removed_hook_gives_the_kernel_its_method_back(kernel: Kernel, hook: Inspection) -> None:
     assert "do_inspect" in vars(kernel)
-    magics.unload(shell)
+    hook.remove()
     assert "do_inspect" not in vars(kernel)
     assert kernel.do_inspect("%vm run", 5)["data"] == {"text/plain": "%vm run"}
 
 
-def test_after_unloading_a_hook_that_was_wrapped_hands_everything_on(
-    kernel: Kernel, shell: InteractiveShell
+def test_a_removed_hook_that_was_wrapped_hands_everything_on(
+    kernel: Kernel, hook: Inspection
 ) -> None:
     ours: Any = kernel.do_inspect
     kernel.do_inspect = lambda *args: ours(*args)  # type: ignore[method-assign]
-    magics.unload(shell)
+    hook.remove()
     assert kernel.do_inspect("%vm run", 5)["data"] == {"text/plain": "%vm run"}
 
 
 def test_a_failure_of_ours_leaves_the_answer_to_ipython(
-    kernel: Kernel, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel, hook: Inspection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError
 
     monkeypatch.setattr("kvmdbg.jupyter.inspection.inspect", fail)
     assert kernel.do_inspect("%vm run", 5)["data"] == {"text/plain": "%vm run"}
+
+
+def test_a_shell_without_a_kernel_has_no_hook(bare_shell: InteractiveShell) -> None:
+    assert install(bare_shell, Session({})) is None

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import page
-from benchmarks.measure import Row, match
+from benchmarks.measure import Row, match, percentile
 from benchmarks.parts import PARTS
 from benchmarks.rsp import Rsp, RspError
+from benchmarks.ui.parts import PARTS as UI_PARTS
 
 ROWS = [row for part in PARTS.values() for row in part.ROWS]
 
@@ -22,7 +23,8 @@ def test_the_page_names_the_figures_that_the_benchmark_takes() -> None:
 
 
 def test_every_figure_has_a_name_of_its_own() -> None:
-    assert len({row.name for row in ROWS}) == len(ROWS)
+    rows = [*ROWS, *(row for part in UI_PARTS.values() for row in part.ROWS)]
+    assert len({row.name for row in rows}) == len(rows)
 
 
 def test_the_table_of_figures_gives_its_names_back() -> None:
@@ -54,6 +56,14 @@ def test_a_match_is_the_median_of_the_rounds_own_ratios() -> None:
     ours = iter([99.0, 10.0, 40.0, 90.0])
     taken = match(lambda: next(ours), lambda: 10.0, rounds=3)
     assert (taken.ratio, taken.ours, taken.peers) == (4, 40, 10)
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "found"),
+    [(range(100), 99, 98), (range(101), 99, 99), ([3, 1, 2], 50, 2), ([7], 99, 7), ([1, 2], 0, 1)],
+)
+def test_a_percentile_is_one_of_the_values(values: list[float], percent: int, found: float) -> None:
+    assert percentile(values, percent) == found
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ sees the mark move and not the page. Must not know: breakpoints, registers, or h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -20,9 +20,6 @@ from ....x86.decode import Instruction
 from ....x86.registers import MASK64
 from ...display import labels_of
 from ..wishes import Wishes
-
-WINDOW: Final = "code"
-"""The name of the window that says where code is shown instead of around the guest's place."""
 
 ROWS: Final = 24
 _BEFORE: Final = 8
@@ -61,22 +58,33 @@ class _Row(NamedTuple):
     data: bool = False
 
 
-def code(vm: Vm, wishes: Wishes, pc: int) -> dict[str, Any]:
-    """``rows``, whether they follow the guest, and ``says`` why there are none."""
-    wish = wishes.windows.get(WINDOW)
+def is_code(window: str) -> bool:
+    """Whether a window of this name shows code: ``code``, or a page's ``name:code``."""
+    return window.rpartition(":")[2] == "code"
+
+
+def code(vm: Vm, pc: int) -> dict[str, Any]:
+    """``rows`` around the guest's place, and ``says`` why there are none."""
+    return _told(vm, lambda: _following(vm, pc))
+
+
+def codes(vm: Vm, wishes: Wishes, pc: int) -> dict[str, dict[str, Any]]:
+    """The same for each window that shows code from elsewhere on, by its name."""
+    return {
+        name: {"where": printable(wish.where)}
+        | _told(vm, lambda: _rows(vm, vm.address(wish.where), pc))  # noqa: B023 - called at once
+        for name, wish in wishes.windows.items()
+        if is_code(name)
+    }
+
+
+def _told(vm: Vm, find: Callable[[], list[_Row]]) -> dict[str, Any]:
     try:
-        rows = _following(vm, pc) if wish is None else _rows(vm, vm.address(wish.where), pc)
-        says = ""
+        rows, says = find(), ""
     except BadInput as error:
         rows, says = [], printable(str(error).splitlines()[0])
-    labels = labels_of(vm.symbols)
-    listing = _listing(vm)
-    return {
-        "follows": wish is None,
-        "where": "" if wish is None else printable(wish.where),
-        "says": says,
-        "rows": [_json(row, labels, listing) for row in rows],
-    }
+    labels, listing = labels_of(vm.symbols), _listing(vm)
+    return {"says": says, "rows": [_json(row, labels, listing) for row in rows]}
 
 
 def _listing(vm: Vm) -> Listing:

@@ -12,7 +12,7 @@ from ....views.tables import printable
 from ....x86.registers import linear_pc
 from ...looking import standing_stop
 from ..wishes import Wishes
-from .code import code
+from .code import code, codes
 from .memory import stack, windows
 from .registers import registers
 
@@ -23,11 +23,13 @@ CONSOLE: Final = 16 << 10
 def part(vm: Vm, wishes: Wishes) -> dict[str, Any]:
     """The whole machine as JSON: see docs/live-views.md."""
     regs, sregs = vm.regs(), vm.sregs()
+    pc = linear_pc(regs.rip, sregs)
     last = standing_stop(vm)
     changed = {} if last is None else last.changes.registers
     flags = {} if last is None else last.changes.flags
     return {
-        "code": code(vm, wishes, linear_pc(regs.rip, sregs)),
+        "code": code(vm, pc),
+        "codes": codes(vm, wishes, pc),
         "registers": registers(regs, sregs, changed, flags),
         "stack": stack(vm, regs, sregs),
         "windows": windows(vm, wishes),

@@ -16,7 +16,7 @@ from ....x86.decode import decode_one, is_call
 from ....x86.registers import MASK32, MASK64, CpuMode, Regs, Sregs
 from ...looking import changed_ranges
 from ..wishes import MOST_BYTES, Window, Wishes
-from .code import WINDOW
+from .code import is_code
 
 _STACK_ROWS: Final = 14
 _ABOVE: Final = 2
@@ -28,7 +28,7 @@ _CALLS: Final = (2, 3, 4, 5, 6, 7)
 
 def windows(vm: Vm, wishes: Wishes) -> list[dict[str, Any]]:
     """All windows but that of the code, in the order in which they were asked for."""
-    return [_window(vm, name, wish) for name, wish in wishes.windows.items() if name != WINDOW]
+    return [_window(vm, name, wish) for name, wish in wishes.windows.items() if not is_code(name)]
 
 
 def _window(vm: Vm, name: str, wish: Window) -> dict[str, Any]:

@@ -2,7 +2,7 @@
  * The exit timeline as a view: in a widget and in JupyterLab's panel. Must not know: how it works.
  */
 import { widget } from "./frame.js";
-import { TimelineView } from "./timeline-view.js";
+import { TimelineView } from "./timeline_view.js";
 
 /**
  * @param {HTMLElement} root

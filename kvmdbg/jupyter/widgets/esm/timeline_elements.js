@@ -3,7 +3,7 @@
  * done when one of them is used.
  */
 import { h, liveRegion } from "./dom.js";
-import { KEYS_HELP } from "./timeline-input.js";
+import { KEYS_HELP } from "./timeline_input.js";
 
 export const OVERVIEW_HEIGHT = 34;
 

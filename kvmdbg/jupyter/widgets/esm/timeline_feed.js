@@ -19,7 +19,7 @@ export class ExitFeed {
     this.channel = channel;
     this.store = store;
     this.changed = changed;
-    /** @type {import("./timeline-model.js").Part} the latest one */
+    /** @type {import("./timeline_model.js").Part} the latest one */
     this.part = NOTHING;
     /** Whether somebody needs the clocks. */
     this.clocks = false;

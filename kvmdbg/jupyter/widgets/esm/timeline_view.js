@@ -5,14 +5,14 @@
 import { h, perFrame } from "./dom.js";
 import { ExitStore } from "./exits.js";
 import { onTheme, themeOf } from "./theme.js";
-import { ExitBox } from "./timeline-box.js";
-import { OVERVIEW_HEIGHT, timelineElements } from "./timeline-elements.js";
-import { ExitFeed } from "./timeline-feed.js";
-import { keyMeaning, listenToPointers, listenToStrip } from "./timeline-input.js";
-import { TimelineModel } from "./timeline-model.js";
-import { exitTable, laneNames, laneTable, rangeWords, selectionBar, selectionWords } from "./timeline-panels.js";
-import { AXIS_HEIGHT, LANE_HEIGHT, paintOverview, paintTimeline } from "./timeline-picture.js";
-import { counted, grouped, pixelOf, placeOf, rowAt } from "./timeline-scale.js";
+import { ExitBox } from "./timeline_box.js";
+import { OVERVIEW_HEIGHT, timelineElements } from "./timeline_elements.js";
+import { ExitFeed } from "./timeline_feed.js";
+import { keyMeaning, listenToPointers, listenToStrip } from "./timeline_input.js";
+import { TimelineModel } from "./timeline_model.js";
+import { exitTable, laneNames, laneTable, rangeWords, selectionBar, selectionWords } from "./timeline_panels.js";
+import { AXIS_HEIGHT, LANE_HEIGHT, paintOverview, paintTimeline } from "./timeline_picture.js";
+import { counted, grouped, pixelOf, placeOf, rowAt } from "./timeline_scale.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 
@@ -46,6 +46,7 @@ export class TimelineView {
     this.frames = 0;
     this.width = 0;
     this.stale = true;
+    this.named = "";
     /** @type {unknown[]} what the tables show */
     this.tabled = [];
     /** @type {Map<string, HTMLElement>} */
@@ -241,7 +242,7 @@ export class TimelineView {
     }
   }
 
-  /** @param {import("./timeline-scale.js").Axis} axis */
+  /** @param {import("./timeline_scale.js").Axis} axis */
   turn(axis) {
     this.wanted = false;
     this.box.hide();
@@ -260,6 +261,8 @@ export class TimelineView {
     this.open = !this.open;
     this.parts.tableButton.setAttribute("aria-expanded", String(this.open));
     this.parts.behind.classList.toggle("kvmdbg-spoken", !this.open);
+    for (const [region, name] of [[this.parts.lanesBehind, "counts by lane"], [this.parts.exitsBehind, "exits"]])
+      scrollable(/** @type {HTMLElement} */ (region), String(name), this.open);
     if (this.open) this.feed.needClocks();
     this.renew();
   }
@@ -344,10 +347,22 @@ export class TimelineView {
     this.tellTests(performance.now() - began);
   }
 
+  /** The lanes' names, made anew only where they are others; their counts. */
   placeNames() {
     const { names } = this.parts;
+    const now = [...this.model.lanes, "", ...this.model.hidden, ...this.theme.lanes].join("|");
+    if (now !== this.named) this.makeNames();
+    this.named = now;
+    for (const label of names.querySelectorAll("label")) {
+      const count = label.querySelector(".kvmdbg-tl-count");
+      if (count) count.textContent = grouped(this.store.lane(label.dataset.lane ?? "").size);
+    }
+  }
+
+  makeNames() {
+    const { names } = this.parts;
     const focused = /** @type {HTMLElement | null} */ (names.contains(document.activeElement) ? (document.activeElement?.closest("label") ?? null) : null);
-    names.replaceChildren(...laneNames(this.store, this.model, this.theme, (name, on) => this.showLane(name, on)));
+    names.replaceChildren(...laneNames(this.model, this.theme, (name, on) => this.showLane(name, on)));
     if (!focused) return;
     for (const label of names.querySelectorAll("label")) if (label.dataset.lane === focused.dataset.lane) label.querySelector("input")?.focus();
   }
@@ -424,6 +439,19 @@ export class TimelineView {
     performance.clearMarks(PAINTED);
     performance.mark(PAINTED);
     root.dispatchEvent(new CustomEvent("kvmdbg-painted", { bubbles: true, detail: { frames: this.frames, ms } }));
+  }
+}
+
+/**
+ * What may be too wide can be scrolled by keys, where it is seen.
+ * @param {HTMLElement} region
+ * @param {string} name
+ * @param {boolean} on
+ */
+function scrollable(region, name, on) {
+  for (const [attribute, value] of Object.entries({ tabindex: "0", role: "region", "aria-label": name })) {
+    if (on) region.setAttribute(attribute, value);
+    else region.removeAttribute(attribute);
   }
 }
 

@@ -17,7 +17,7 @@ import {
   ticksIn,
   wholeAxis,
   zoomed,
-} from "../../kvmdbg/jupyter/widgets/esm/timeline-scale.js";
+} from "../../kvmdbg/jupyter/widgets/esm/timeline_scale.js";
 
 function storeOf(values, clocks = []) {
   const store = new ExitStore();

@@ -2,12 +2,12 @@
  * What is seen of the exits and where the cursor is; every gesture and key changes this and nothing
  * else. Must not know: elements, canvases, or the kernel.
  */
-import { laneStyle, orderedLanes } from "./timeline-lanes.js";
-import { kept, nearestIn, panned, pixelOf, placeOf, revealing, rowAt, wholeAxis, zoomed } from "./timeline-scale.js";
+import { laneStyle, orderedLanes } from "./timeline_lanes.js";
+import { kept, nearestIn, panned, pixelOf, placeOf, revealing, rowAt, wholeAxis, zoomed } from "./timeline_scale.js";
 
 /** @typedef {import("./exits.js").ExitStore} ExitStore */
-/** @typedef {import("./timeline-scale.js").Axis} Axis */
-/** @typedef {import("./timeline-scale.js").Span} Span */
+/** @typedef {import("./timeline_scale.js").Axis} Axis */
+/** @typedef {import("./timeline_scale.js").Span} Span */
 /** @typedef {{total: number, here: number, has_clock: boolean, told_from: number}} Part */
 
 const CLICK_ROOM = 14; // pixels around an exit that mean it
@@ -136,9 +136,13 @@ export class TimelineModel {
     return this.span.from + part * (this.span.to - this.span.from);
   }
 
-  /** @param {boolean} on */
+  /**
+   * Keep the newest exits in sight or, after going back, the present.
+   * @param {boolean} on
+   */
   follow(on) {
-    if (on) this.see({ from: this.all.to - (this.span.to - this.span.from), to: this.all.to });
+    const { all, span } = this;
+    if (on) this.see(this.ahead ? revealing(span, this.here, all) : { from: all.to - (span.to - span.from), to: all.to });
     this.following = on;
     this.changed();
   }

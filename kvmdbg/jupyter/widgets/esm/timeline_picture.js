@@ -3,12 +3,12 @@
  * bars (logarithmic). A frame costs pixels times lanes, however many exits there are. Must not know:
  * the kernel, or what a click means.
  */
-import { barHeight, countPixels, grouped, pixelEdges, pixelOf, placeOf, ticksIn } from "./timeline-scale.js";
-import { drawMark } from "./timeline-lanes.js";
+import { barHeight, countPixels, grouped, pixelEdges, pixelOf, placeOf, ticksIn } from "./timeline_scale.js";
+import { drawMark } from "./timeline_lanes.js";
 
 /** @typedef {import("./exits.js").ExitStore} ExitStore */
 /** @typedef {import("./theme.js").Theme} Theme */
-/** @typedef {import("./timeline-model.js").TimelineModel} Scene what is seen of the exits */
+/** @typedef {import("./timeline_model.js").TimelineModel} Scene what is seen of the exits */
 
 export const LANE_HEIGHT = 30;
 export const AXIS_HEIGHT = 26;
@@ -16,7 +16,7 @@ const MARK_ROOM = 9; // pixels for each mark: where there is less, bars are draw
 const RADIUS = 5;
 const LEAST_BAR = 3; // pixels above and below a lane's middle
 const PALE = 0.4; // exits of the recorded future
-const TICK_ROOM = 110;
+const TICK_ROOM = 90;
 
 /**
  * Bring a canvas to the size of its element in the screen's own pixels; its pen, scaled.
@@ -46,9 +46,10 @@ export function paintTimeline(canvas, width, store, scene, theme) {
   const pen = sharpPen(canvas, width, height);
   if (!pen || width < 1) return;
   pen.clearRect(0, 0, width, height);
+  if (!store.size) return;
   paintGround(pen, width, height - AXIS_HEIGHT, scene, theme);
   paintAxis(pen, width, height - AXIS_HEIGHT, scene, theme);
-  if (store.size) paintLanes(pen, width, store, scene, theme);
+  paintLanes(pen, width, store, scene, theme);
   paintSelection(pen, width, height - AXIS_HEIGHT, store, scene, theme);
   paintPresent(pen, width, height - AXIS_HEIGHT, scene, theme);
   paintCursor(pen, width, height - AXIS_HEIGHT, store, scene, theme);
@@ -168,7 +169,7 @@ function paintBars(pen, counts, most, y, color, border) {
  * @param {Theme} theme
  */
 function paintSelection(pen, width, height, store, scene, theme) {
-  if (!scene.selection || !store.size) return;
+  if (!scene.selection) return;
   const [first, end] = scene.selection;
   const half = scene.axis === "exit" ? 0.5 : 0;
   const left = pixelOf(scene.span, width, placeOf(store, scene.axis, first) - half);

@@ -3,38 +3,36 @@
  * selected range, the box beside an exit. Must not know: the kernel, or when something is drawn.
  */
 import { h } from "./dom.js";
-import { drawMark } from "./timeline-lanes.js";
-import { LANE_HEIGHT, sharpPen } from "./timeline-picture.js";
-import { counted, grouped, queryFor } from "./timeline-scale.js";
+import { drawMark } from "./timeline_lanes.js";
+import { LANE_HEIGHT, sharpPen } from "./timeline_picture.js";
+import { counted, grouped, queryFor } from "./timeline_scale.js";
 
 /** @typedef {import("./exits.js").ExitStore} ExitStore */
 /** @typedef {import("./theme.js").Theme} Theme */
-/** @typedef {import("./timeline-model.js").TimelineModel} Scene what is seen of the exits */
+/** @typedef {import("./timeline_model.js").TimelineModel} Scene what is seen of the exits */
 
 export const LAST_ROWS = 20;
 
 /**
- * Names, counts and marks of the lanes, each with a box that hides it.
- * @param {ExitStore} store
+ * Names and marks of the lanes, each with a box that hides it and room for its count.
  * @param {Scene} scene
  * @param {Theme} theme
  * @param {(name: string, shown: boolean) => void} onShow
  */
-export function laneNames(store, scene, theme, onShow) {
+export function laneNames(scene, theme, onShow) {
   const rows = scene.lanes.map((name) => {
     const canvas = /** @type {HTMLCanvasElement} */ (h("canvas", { "aria-hidden": "true", class: "kvmdbg-tl-mark" }));
     drawLegendMark(canvas, scene.style(name), theme);
     const box = /** @type {HTMLInputElement} */ (
       h("input", { type: "checkbox", onchange: () => onShow(name, box.checked), checked: !scene.hidden.has(name) })
     );
-    const count = store.lanes.get(name)?.size ?? 0;
     return h(
       "label",
       { class: "kvmdbg-tl-lane", style: `height:${LANE_HEIGHT}px`, "data-lane": name, "data-hidden": scene.hidden.has(name) },
       box,
       canvas,
       h("span", { class: "kvmdbg-tl-name", title: name }, name),
-      h("span", { class: "kvmdbg-tl-count" }, grouped(count)),
+      h("span", { class: "kvmdbg-tl-count" }),
     );
   });
   return rows;
@@ -42,7 +40,7 @@ export function laneNames(store, scene, theme, onShow) {
 
 /**
  * @param {HTMLCanvasElement} canvas
- * @param {import("./timeline-lanes.js").LaneStyle} style
+ * @param {import("./timeline_lanes.js").LaneStyle} style
  * @param {Theme} theme
  */
 function drawLegendMark(canvas, style, theme) {

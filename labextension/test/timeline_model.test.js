@@ -1,10 +1,10 @@
 // What gestures and keys do to what is seen.
 import { beforeEach, describe, expect, test } from "vitest";
 import { ExitStore } from "../../kvmdbg/jupyter/widgets/esm/exits.js";
-import { TimelineModel } from "../../kvmdbg/jupyter/widgets/esm/timeline-model.js";
-import { keyMeaning, wheelFactor } from "../../kvmdbg/jupyter/widgets/esm/timeline-input.js";
-import { laneStyle, orderedLanes } from "../../kvmdbg/jupyter/widgets/esm/timeline-lanes.js";
-import { laneCounts, listedRows, selectionWords } from "../../kvmdbg/jupyter/widgets/esm/timeline-panels.js";
+import { TimelineModel } from "../../kvmdbg/jupyter/widgets/esm/timeline_model.js";
+import { keyMeaning, wheelFactor } from "../../kvmdbg/jupyter/widgets/esm/timeline_input.js";
+import { laneStyle, orderedLanes } from "../../kvmdbg/jupyter/widgets/esm/timeline_lanes.js";
+import { laneCounts, listedRows, selectionWords } from "../../kvmdbg/jupyter/widgets/esm/timeline_panels.js";
 
 const KINDS = [
   { lanes: ["step"], words: "DEBUG step" },
@@ -70,6 +70,15 @@ describe("following", () => {
     expect([model.ahead, model.here]).toEqual([true, 300]);
     expect(model.span.from).toBeLessThan(300);
     expect(model.span.to).toBeGreaterThan(300);
+  });
+
+  test("to follow after going back is to see the present", () => {
+    add(1000);
+    model.see({ from: 0, to: 100 });
+    model.update(part(500), 1500);
+    expect(model.span).toEqual({ from: 0, to: 100 });
+    model.follow(true);
+    expect([model.following, model.span]).toEqual([true, { from: 410, to: 510 }]);
   });
 
   test("another epoch begins with everything in sight", () => {

@@ -2,7 +2,7 @@
  * The box beside an exit: at once what the page knows, then what the kernel says of it. Must not
  * know: which exit is meant, or how it was pointed at.
  */
-import { exitBox } from "./timeline-panels.js";
+import { exitBox } from "./timeline_panels.js";
 
 const PATIENT = 120; // ms for which an exit must be pointed at before the kernel is asked
 
