@@ -1,5 +1,10 @@
-"use strict";(self.rspackChunkkvmdbg_lab=self.rspackChunkkvmdbg_lab||[]).push([[0],{16(e,a,d){var i=d(17),n=d.n(i),m=d(18),t=d.n(m),r=d(19),o=d.n(r),g=d(20),v=d.n(g),b=d(21),c=d.n(b),p=d(22),k=d.n(p),l=d(23),s={};s.styleTagTransform=k(),s.setAttributes=v(),s.insert=o().bind(null,"head"),s.domAPI=t(),s.insertStyleElement=c(),n()(l.A,s),l.A&&l.A.locals&&l.A.locals},27(e,a,d){var i=d(24),n=d.n(i),m=d(25),t=(d.n(m))()(n());t.push([e.id,`/* The machine view, from a side panel of 300 px to a page of 1200. */
-.kvmdbg-machine { container: kvmdbg-machine / inline-size; font-variant-numeric: tabular-nums; }
+"use strict";(self.rspackChunkkvmdbg_lab=self.rspackChunkkvmdbg_lab||[]).push([[0],{16(e,a,d){var i=d(17),m=d.n(i),n=d(18),t=d.n(n),r=d(19),o=d.n(r),g=d(20),v=d.n(g),b=d(21),c=d.n(b),p=d(22),k=d.n(p),l=d(23),s={};s.styleTagTransform=k(),s.setAttributes=v(),s.insert=o().bind(null,"head"),s.domAPI=t(),s.insertStyleElement=c(),m()(l.A,s),l.A&&l.A.locals&&l.A.locals},27(e,a,d){var i=d(24),m=d.n(i),n=d(25),t=(d.n(n))()(m());t.push([e.id,`/* The machine view, from a side panel of 300 px to a page of 1200. */
+.kvmdbg-machine { container: kvmdbg-machine / inline-size; font-variant-numeric: tabular-nums; --kvmdbg-shade: var(--jp-layout-color2, var(--kvmdbg-paper2)); }
+.kvmdbg-machine caption { white-space: nowrap; }
+.kvmdbg-view:has(> .kvmdbg-live > .kvmdbg-machine) { container: kvmdbg-frame / inline-size; }
+@container kvmdbg-frame (max-width: 480px) {
+  .kvmdbg-view > .kvmdbg-says { min-height: 4.2em; } /* long stops: nothing below moves */
+}
 .kvmdbg-machine .kvmdbg-grid { display: grid; grid-template-columns: minmax(0, 1fr); gap: 8px; }
 .kvmdbg-machine .kvmdbg-panel { container: kvmdbg-panel / inline-size; min-width: 0; border-top: 1px solid var(--kvmdbg-line); padding-top: 4px; }
 .kvmdbg-machine table, .kvmdbg-machine .kvmdbg-register, .kvmdbg-machine .kvmdbg-flag, .kvmdbg-machine .kvmdbg-forms, .kvmdbg-machine .kvmdbg-console, .kvmdbg-machine .kvmdbg-byte {
@@ -10,7 +15,7 @@
 .kvmdbg-machine h4 { font-weight: 600; margin: 0 8px 2px 0; line-height: 26px; }
 .kvmdbg-machine .kvmdbg-note { margin: 2px 0; color: var(--kvmdbg-dim); }
 .kvmdbg-machine .kvmdbg-note:empty { display: none; }
-.kvmdbg-machine summary { cursor: pointer; padding: 4px 0; color: var(--kvmdbg-dim); }
+.kvmdbg-machine summary { cursor: pointer; padding: 5px 0; color: var(--kvmdbg-dim); }
 .kvmdbg-machine .kvmdbg-panel-inspect > summary { font-weight: 600; color: inherit; }
 .kvmdbg-machine .kvmdbg-panel-head { display: flex; flex-wrap: wrap; align-items: center; gap: 2px 6px; justify-content: space-between; }
 .kvmdbg-machine form { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin: 0; }
@@ -22,9 +27,11 @@
 .kvmdbg-machine .kvmdbg-panel-console { order: 5; }
 .kvmdbg-machine .kvmdbg-panel-inspect { order: 6; }
 .kvmdbg-machine form.kvmdbg-place { flex-wrap: nowrap; min-width: 0; max-width: 100%; }
+.kvmdbg-machine form.kvmdbg-jump { flex-wrap: nowrap; min-width: 0; }
+.kvmdbg-machine form button { white-space: nowrap; }
 .kvmdbg-machine .kvmdbg-window .kvmdbg-panel-head { flex-wrap: nowrap; }
 .kvmdbg-machine .kvmdbg-zeros { color: var(--kvmdbg-dim); font-weight: 400; }
-.kvmdbg-machine form input { width: 11em; min-width: 0; flex: 0 1 11em; font-family: var(--kvmdbg-mono); font-size: 12px; }
+.kvmdbg-machine form input { width: 11em; min-width: 0; flex: 0 1 12em; font-family: var(--kvmdbg-mono); font-size: 12px; }
 .kvmdbg-machine button, .kvmdbg-machine select { font-size: 12px; }
 .kvmdbg-machine [hidden] { display: none !important; } /* whatever else says how it is laid out */
 
@@ -44,7 +51,7 @@
 .kvmdbg-machine .kvmdbg-code { width: 100%; }
 .kvmdbg-machine .kvmdbg-code td, .kvmdbg-machine .kvmdbg-code th { padding: 0 10px 0 0; }
 .kvmdbg-machine .kvmdbg-code tr[data-address] { cursor: default; }
-.kvmdbg-machine .kvmdbg-code tr[data-address]:hover { background: var(--kvmdbg-paper2); }
+.kvmdbg-machine .kvmdbg-code tr[data-address]:hover { background: var(--kvmdbg-shade); }
 .kvmdbg-machine .kvmdbg-code tr[aria-current] { background: color-mix(in srgb, var(--kvmdbg-accent) 16%, var(--kvmdbg-paper)); }
 .kvmdbg-machine .kvmdbg-code tr:focus-visible { outline-offset: -2px; }
 .kvmdbg-machine .kvmdbg-code td:first-child { width: 22px; padding: 0; }
@@ -65,16 +72,18 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
 .kvmdbg-machine .kvmdbg-registers { display: grid; grid-template-columns: repeat(auto-fill, minmax(calc(var(--kvmdbg-digits, 16) * 1ch + 9ch + 12px), 1fr)); font-family: var(--kvmdbg-mono); font-size: 12px; }
 .kvmdbg-machine .kvmdbg-register { display: flex; gap: 1ch; border: 0; background: none; padding: 1px 4px; min-height: 24px; text-align: left; align-items: baseline; }
 .kvmdbg-machine .kvmdbg-register b { display: inline-block; width: 6ch; font-weight: 600; color: var(--kvmdbg-dim); }
+.kvmdbg-machine .kvmdbg-register, .kvmdbg-machine .kvmdbg-flag { position: relative; }
 .kvmdbg-machine .kvmdbg-register .kvmdbg-mark, .kvmdbg-machine .kvmdbg-flag .kvmdbg-mark { width: 1ch; }
-.kvmdbg-machine .kvmdbg-register:hover, .kvmdbg-machine .kvmdbg-flag:hover { background: var(--kvmdbg-paper2); }
+.kvmdbg-machine .kvmdbg-register:hover, .kvmdbg-machine .kvmdbg-flag:hover { background: var(--kvmdbg-shade); }
 .kvmdbg-machine .kvmdbg-flags { display: flex; flex-wrap: wrap; margin-top: 4px; }
 .kvmdbg-machine .kvmdbg-flag { display: flex; border: 0; background: none; padding: 1px 3px; min-height: 24px; align-items: baseline; color: var(--kvmdbg-dim); }
 .kvmdbg-machine .kvmdbg-flag[data-set="true"] { color: var(--kvmdbg-ink); font-weight: 700; }
 .kvmdbg-machine .kvmdbg-flag[data-set="true"] > span:first-child { border-bottom: 2px solid currentColor; }
-.kvmdbg-machine .kvmdbg-forms { display: flex; flex-wrap: wrap; align-content: flex-start; gap: 0 16px; margin: 4px 0; padding: 4px; min-height: 44px; background: var(--kvmdbg-paper2); }
+.kvmdbg-machine .kvmdbg-forms { display: flex; flex-wrap: wrap; align-content: flex-start; gap: 0 16px; margin: 4px 0; padding: 4px; min-height: 54px; background: var(--kvmdbg-shade); }
 .kvmdbg-machine .kvmdbg-forms > div { display: flex; gap: 1ch; }
 .kvmdbg-machine .kvmdbg-forms dt { color: var(--kvmdbg-dim); }
-.kvmdbg-machine .kvmdbg-forms dd { margin: 0; overflow-wrap: anywhere; }
+.kvmdbg-machine .kvmdbg-forms dt, .kvmdbg-machine .kvmdbg-forms dd { float: none; width: auto; padding: 0; margin: 0; font-weight: 400; }
+.kvmdbg-machine .kvmdbg-forms dd { overflow-wrap: anywhere; }
 
 /* The stack */
 .kvmdbg-machine .kvmdbg-stack th, .kvmdbg-machine .kvmdbg-stack td { padding: 0 12px 0 0; }
@@ -94,19 +103,19 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
 .kvmdbg-machine .kvmdbg-dump thead th:first-child { text-align: left; padding-right: 1ch; }
 .kvmdbg-machine .kvmdbg-dump thead th:last-child { text-align: left; padding-left: 1ch; }
 .kvmdbg-machine .kvmdbg-dump td[data-offset] { width: 3ch; padding: 0; text-align: center; cursor: pointer; border: 1px solid transparent; box-sizing: border-box; }
-.kvmdbg-machine .kvmdbg-dump td[data-offset]:hover { background: var(--kvmdbg-paper2); }
+.kvmdbg-machine .kvmdbg-dump td[data-offset]:hover { background: var(--kvmdbg-shade); }
 .kvmdbg-machine .kvmdbg-dump td.kvmdbg-changed[data-offset] { font-weight: 700; text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px; color: var(--kvmdbg-accent); }
 .kvmdbg-machine .kvmdbg-dump td.kvmdbg-watched[data-offset] { border: 1px solid var(--kvmdbg-stop); }
 .kvmdbg-machine .kvmdbg-dump td.kvmdbg-off[data-offset] { border-style: dashed; }
 .kvmdbg-machine .kvmdbg-dump .kvmdbg-ascii { padding: 0 0 0 1ch; letter-spacing: 0; }
-.kvmdbg-machine .kvmdbg-watch { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; padding: 4px; background: var(--kvmdbg-paper2); }
+.kvmdbg-machine .kvmdbg-watch { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; padding: 4px; background: var(--kvmdbg-shade); }
 
 /* Tables and console */
 .kvmdbg-machine .kvmdbg-panel-inspect form input { flex-basis: 17em; }
 .kvmdbg-machine .kvmdbg-cards { max-height: 520px; overflow: auto; }
 .kvmdbg-machine .kvmdbg-cards p { margin: 2px 0 4px; }
 .kvmdbg-machine .kvmdbg-cards thead th { color: var(--kvmdbg-dim); font-weight: 400; }
-.kvmdbg-machine .kvmdbg-console { margin: 0; padding: 4px; min-height: 36px; max-height: 180px; overflow: auto; background: var(--kvmdbg-paper2); white-space: pre-wrap; overflow-wrap: anywhere; }
+.kvmdbg-machine .kvmdbg-console { margin: 0; padding: 4px; min-height: 36px; max-height: 180px; overflow: auto; background: var(--kvmdbg-shade); white-space: pre-wrap; overflow-wrap: anywhere; }
 
 @container kvmdbg-machine (max-width: 340px) {
   .kvmdbg-machine .kvmdbg-control { padding: 2px 5px; }
@@ -129,19 +138,19 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
   .kvmdbg-machine .kvmdbg-column { display: grid; align-content: start; gap: 8px; grid-template-columns: minmax(0, 1fr); }
   .kvmdbg-machine .kvmdbg-panel-inspect { grid-column: 1 / -1; }
 }
-@container kvmdbg-window (max-width: 330px) {
+@container kvmdbg-window (max-width: 330px) or ((min-width: 490px) and (max-width: 540px)) {
   .kvmdbg-machine .kvmdbg-dump-scroll, .kvmdbg-machine .kvmdbg-dump { font-size: 11px; }
 }
 @container kvmdbg-panel (max-width: 360px) {
   .kvmdbg-machine .kvmdbg-stack th:nth-child(2), .kvmdbg-machine .kvmdbg-stack td:nth-child(2) { display: none; }
 }
-@container kvmdbg-panel (min-width: 520px) {
+@container kvmdbg-panel (min-width: 470px) {
   .kvmdbg-machine .kvmdbg-bytes { display: table-cell; }
 }
 @container kvmdbg-panel (min-width: 640px) {
   .kvmdbg-machine .kvmdbg-source { display: table-cell; }
 }
-`,""]),d.d(a,{},{A:t})},26(e,a,d){var i=d(24),n=d.n(i),m=d(25),t=(d.n(m))()(n());t.push([e.id,`/* What all views share. Colours are JupyterLab's where it gives them; a page without it has its own. */
+`,""]),d.d(a,{},{A:t})},26(e,a,d){var i=d(24),m=d.n(i),n=d(25),t=(d.n(n))()(m());t.push([e.id,`/* What all views share. Colours are JupyterLab's where it gives them; a page without it has its own. */
 .kvmdbg-view {
   --kvmdbg-paper: var(--jp-layout-color0, #ffffff);
   --kvmdbg-paper2: var(--jp-layout-color1, #f7f7f7);
@@ -194,8 +203,8 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
 .kvmdbg-view .kvmdbg-state { border: 2px dashed currentColor; padding: 2px 6px; font-weight: 600; }
 .kvmdbg-view .kvmdbg-state:empty { display: none; }
 @media (prefers-reduced-motion: no-preference) { .kvmdbg-view .kvmdbg-flash { transition: background-color 0.4s; } }
-`,""]),d.d(a,{},{A:t})},23(e,a,d){var i=d(24),n=d.n(i),m=d(25),t=d.n(m),r=d(26),o=d(27),g=d(28),v=t()(n());v.i(r.A),v.i(o.A),v.i(g.A),v.push([e.id,`
-`,""]),d.d(a,{},{A:v})},28(e,a,d){var i=d(24),n=d.n(i),m=d(25),t=(d.n(m))()(n());t.push([e.id,`/* What is JupyterLab's alone: the panel around the views, the gutter, the status bar's item. */
+`,""]),d.d(a,{},{A:t})},23(e,a,d){var i=d(24),m=d.n(i),n=d(25),t=d.n(n),r=d(26),o=d(27),g=d(28),v=t()(m());v.i(r.A),v.i(o.A),v.i(g.A),v.push([e.id,`
+`,""]),d.d(a,{},{A:v})},28(e,a,d){var i=d(24),m=d.n(i),n=d(25),t=(d.n(n))()(m());t.push([e.id,`/* What is JupyterLab's alone: the panel around the views, the gutter, the status bar's item. */
 .kvmdbg-lab-panel { overflow: auto; background: var(--jp-layout-color1); min-width: 260px; }
 .kvmdbg-lab-panel .kvmdbg-view { border: none; min-height: 100%; box-sizing: border-box; }
 .kvmdbg-lab-hint { margin: 0; padding: 12px; color: var(--jp-ui-font-color1); font-size: var(--jp-ui-font-size1); line-height: 1.5; }
@@ -205,12 +214,19 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
 .kvmdbg-lab-status button { font: inherit; color: inherit; background: none; border: none; padding: 0 4px; height: 100%; cursor: pointer; }
 .kvmdbg-lab-status button:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }
 
-.kvmdbg-asm .kvmdbg-lab-gutter { width: 2.2em; cursor: pointer; }
+/* In Lab's themes these three are too pale to read (WCAG asks for 4.5:1). */
+.kvmdbg-asm {
+  --jp-mirror-editor-meta-color: var(--jp-mirror-editor-operator-color);
+  --jp-mirror-editor-number-color: var(--jp-mirror-editor-builtin-color);
+  --jp-mirror-editor-comment-color: color-mix(in srgb, #408080 65%, var(--jp-content-font-color0));
+}
+
+.kvmdbg-asm .kvmdbg-lab-gutter { width: 2.2em; cursor: pointer; --kvmdbg-lab-dot: color-mix(in srgb, var(--jp-error-color1) 70%, var(--jp-content-font-color0)); }
 .kvmdbg-lab-gutter .cm-gutterElement { position: relative; font-size: 0.9em; }
 .kvmdbg-lab-sign { position: absolute; top: 0; width: 1.1em; text-align: center; }
-.kvmdbg-lab-sign-set, .kvmdbg-lab-sign-pending, .kvmdbg-lab-sign-disabled, .kvmdbg-lab-sign-watch { left: 0; color: var(--jp-error-color1, #d32f2f); }
-.kvmdbg-lab-sign-disabled { color: var(--jp-ui-font-color2, #616161); }
-.kvmdbg-lab-sign-here { left: 1.1em; color: var(--jp-brand-color1, #1976d2); }
-.kvmdbg-lab-gutter .cm-gutterElement:hover:empty::before { content: '○'; position: absolute; left: 0; width: 1.1em; text-align: center; opacity: 0.5; color: var(--jp-error-color1, #d32f2f); }
+.kvmdbg-lab-sign-set, .kvmdbg-lab-sign-pending, .kvmdbg-lab-sign-disabled, .kvmdbg-lab-sign-watch { left: 0; color: var(--kvmdbg-lab-dot); }
+.kvmdbg-lab-sign-disabled { color: var(--jp-ui-font-color1); }
+.kvmdbg-lab-sign-here { left: 1.1em; color: color-mix(in srgb, var(--jp-brand-color1) 70%, var(--jp-content-font-color0)); }
+.kvmdbg-lab-gutter .cm-gutterElement:hover:empty::before { content: '○'; position: absolute; left: 0; width: 1.1em; text-align: center; opacity: 0.6; color: var(--kvmdbg-lab-dot); }
 .kvmdbg-asm .cm-line.kvmdbg-lab-here { background: color-mix(in srgb, var(--jp-brand-color2, #64b5f6) 22%, transparent); }
-`,""]),d.d(a,{},{A:t})},25(e){e.exports=function(e){var a=[];return a.toString=function(){return this.map(function(a){var d="",i=void 0!==a[5];return a[4]&&(d+="@supports (".concat(a[4],") {")),a[2]&&(d+="@media ".concat(a[2]," {")),i&&(d+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),d+=e(a),i&&(d+="}"),a[2]&&(d+="}"),a[4]&&(d+="}"),d}).join("")},a.i=function(e,d,i,n,m){"string"==typeof e&&(e=[[null,e,void 0]]);var t={};if(i)for(var r=0;r<this.length;r++){var o=this[r][0];null!=o&&(t[o]=!0)}for(var g=0;g<e.length;g++){var v=[].concat(e[g]);i&&t[v[0]]||(void 0!==m&&(void 0===v[5]||(v[1]="@layer".concat(v[5].length>0?" ".concat(v[5]):""," {").concat(v[1],"}")),v[5]=m),d&&(v[2]&&(v[1]="@media ".concat(v[2]," {").concat(v[1],"}")),v[2]=d),n&&(v[4]?(v[1]="@supports (".concat(v[4],") {").concat(v[1],"}"),v[4]=n):v[4]="".concat(n)),a.push(v))}},a}},24(e){e.exports=function(e){return e[1]}},17(e){var a=[];function d(e){for(var d=-1,i=0;i<a.length;i++)if(a[i].identifier===e){d=i;break}return d}function i(e,i){for(var n={},m=[],t=0;t<e.length;t++){var r=e[t],o=i.base?r[0]+i.base:r[0],g=n[o]||0,v="".concat(o," ").concat(g);n[o]=g+1;var b=d(v),c={css:r[1],media:r[2],sourceMap:r[3],supports:r[4],layer:r[5]};if(-1!==b)a[b].references++,a[b].updater(c);else{var p=function(e,a){var d=a.domAPI(a);return d.update(e),function(a){a?(a.css!==e.css||a.media!==e.media||a.sourceMap!==e.sourceMap||a.supports!==e.supports||a.layer!==e.layer)&&d.update(e=a):d.remove()}}(c,i);i.byIndex=t,a.splice(t,0,{identifier:v,updater:p,references:1})}m.push(v)}return m}e.exports=function(e,n){var m=i(e=e||[],n=n||{});return function(e){e=e||[];for(var t=0;t<m.length;t++){var r=d(m[t]);a[r].references--}for(var o=i(e,n),g=0;g<m.length;g++){var v=d(m[g]);0===a[v].references&&(a[v].updater(),a.splice(v,1))}m=o}}},19(e){var a={};e.exports=function(e,d){var i=function(e){if(void 0===a[e]){var d=document.querySelector(e);if(window.HTMLIFrameElement&&d instanceof window.HTMLIFrameElement)try{d=d.contentDocument.head}catch(e){d=null}a[e]=d}return a[e]}(e);if(!i)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");i.appendChild(d)}},21(e){e.exports=function(e){var a=document.createElement("style");return e.setAttributes(a,e.attributes),e.insert(a,e.options),a}},20(e,a,d){e.exports=function(e){var a=d.nc;a&&e.setAttribute("nonce",a)}},18(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=e.insertStyleElement(e);return{update:function(d){var i,n,m;i="",d.supports&&(i+="@supports (".concat(d.supports,") {")),d.media&&(i+="@media ".concat(d.media," {")),(n=void 0!==d.layer)&&(i+="@layer".concat(d.layer.length>0?" ".concat(d.layer):""," {")),i+=d.css,n&&(i+="}"),d.media&&(i+="}"),d.supports&&(i+="}"),(m=d.sourceMap)&&"u">typeof btoa&&(i+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(m))))," */")),e.styleTagTransform(i,a,e.options)},remove:function(){var e;null===(e=a).parentNode||e.parentNode.removeChild(e)}}}},22(e){e.exports=function(e,a){if(a.styleSheet)a.styleSheet.cssText=e;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(e))}}}}]);
+`,""]),d.d(a,{},{A:t})},25(e){e.exports=function(e){var a=[];return a.toString=function(){return this.map(function(a){var d="",i=void 0!==a[5];return a[4]&&(d+="@supports (".concat(a[4],") {")),a[2]&&(d+="@media ".concat(a[2]," {")),i&&(d+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),d+=e(a),i&&(d+="}"),a[2]&&(d+="}"),a[4]&&(d+="}"),d}).join("")},a.i=function(e,d,i,m,n){"string"==typeof e&&(e=[[null,e,void 0]]);var t={};if(i)for(var r=0;r<this.length;r++){var o=this[r][0];null!=o&&(t[o]=!0)}for(var g=0;g<e.length;g++){var v=[].concat(e[g]);i&&t[v[0]]||(void 0!==n&&(void 0===v[5]||(v[1]="@layer".concat(v[5].length>0?" ".concat(v[5]):""," {").concat(v[1],"}")),v[5]=n),d&&(v[2]&&(v[1]="@media ".concat(v[2]," {").concat(v[1],"}")),v[2]=d),m&&(v[4]?(v[1]="@supports (".concat(v[4],") {").concat(v[1],"}"),v[4]=m):v[4]="".concat(m)),a.push(v))}},a}},24(e){e.exports=function(e){return e[1]}},17(e){var a=[];function d(e){for(var d=-1,i=0;i<a.length;i++)if(a[i].identifier===e){d=i;break}return d}function i(e,i){for(var m={},n=[],t=0;t<e.length;t++){var r=e[t],o=i.base?r[0]+i.base:r[0],g=m[o]||0,v="".concat(o," ").concat(g);m[o]=g+1;var b=d(v),c={css:r[1],media:r[2],sourceMap:r[3],supports:r[4],layer:r[5]};if(-1!==b)a[b].references++,a[b].updater(c);else{var p=function(e,a){var d=a.domAPI(a);return d.update(e),function(a){a?(a.css!==e.css||a.media!==e.media||a.sourceMap!==e.sourceMap||a.supports!==e.supports||a.layer!==e.layer)&&d.update(e=a):d.remove()}}(c,i);i.byIndex=t,a.splice(t,0,{identifier:v,updater:p,references:1})}n.push(v)}return n}e.exports=function(e,m){var n=i(e=e||[],m=m||{});return function(e){e=e||[];for(var t=0;t<n.length;t++){var r=d(n[t]);a[r].references--}for(var o=i(e,m),g=0;g<n.length;g++){var v=d(n[g]);0===a[v].references&&(a[v].updater(),a.splice(v,1))}n=o}}},19(e){var a={};e.exports=function(e,d){var i=function(e){if(void 0===a[e]){var d=document.querySelector(e);if(window.HTMLIFrameElement&&d instanceof window.HTMLIFrameElement)try{d=d.contentDocument.head}catch(e){d=null}a[e]=d}return a[e]}(e);if(!i)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");i.appendChild(d)}},21(e){e.exports=function(e){var a=document.createElement("style");return e.setAttributes(a,e.attributes),e.insert(a,e.options),a}},20(e,a,d){e.exports=function(e){var a=d.nc;a&&e.setAttribute("nonce",a)}},18(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=e.insertStyleElement(e);return{update:function(d){var i,m,n;i="",d.supports&&(i+="@supports (".concat(d.supports,") {")),d.media&&(i+="@media ".concat(d.media," {")),(m=void 0!==d.layer)&&(i+="@layer".concat(d.layer.length>0?" ".concat(d.layer):""," {")),i+=d.css,m&&(i+="}"),d.media&&(i+="}"),d.supports&&(i+="}"),(n=d.sourceMap)&&"u">typeof btoa&&(i+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(n))))," */")),e.styleTagTransform(i,a,e.options)},remove:function(){var e;null===(e=a).parentNode||e.parentNode.removeChild(e)}}}},22(e){e.exports=function(e,a){if(a.styleSheet)a.styleSheet.cssText=e;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(e))}}}}]);
