@@ -43,7 +43,8 @@ help: ## this list
 ifdef HEADLESS
 lab: $(RUNTIME) | $(STATE) ## JupyterLab on notebooks/; HEADLESS=1 runs the tour into build/00-tour.html
 	@$(BIN)/jupyter nbconvert --log-level=WARN --KernelManager.transport_encryption=auto \
-	  --execute --ExecutePreprocessor.timeout=300 --to html --embed-images \
+	  --execute --ExecutePreprocessor.timeout=300 --ExecutePreprocessor.store_widget_state=False \
+	  --to html --embed-images \
 	  --output-dir build $(TOUR)
 	@echo "kvmdbg: the tour ran from top to bottom; see build/00-tour.html"
 else
