@@ -157,11 +157,12 @@ describe('turns', () => {
     await answer();
     expect(sent[1].count).toBe(1000);
   });
-  it('send nothing else while an answer is open', () => {
-    const { turns, sent } = desk();
+  it('send nothing else while an answer is open, nor later', async () => {
+    const { turns, sent, answer } = desk();
     void turns.press('continue');
     void turns.press('continue');
     void turns.press('step');
+    await answer();
     expect(sent).toEqual([{ action: 'continue' }]);
   });
   it('let stop overtake what it ends, once', () => {

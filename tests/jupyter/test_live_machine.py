@@ -123,6 +123,13 @@ def test_the_rows_stay_while_the_guest_is_among_them(vm: Vm) -> None:
     assert seen == {"0x8000"}
 
 
+def test_the_rows_stay_where_no_listing_says_what_lies_before() -> None:
+    with Vm() as vm:
+        vm.load(b"\x90" * 100)
+        seen = {(vm.step(), starts(vm))[1] for _ in range(10)}
+        assert seen == {"0x8001"}
+
+
 def test_the_rows_move_when_the_guest_leaves_them() -> None:
     with loaded("start: jmp far_away\n.skip 4096, 0x90\nfar_away: nop\nhlt") as vm:
         part(vm)

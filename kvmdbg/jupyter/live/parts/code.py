@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -124,7 +125,7 @@ def _has(rows: list[_Row], pc: int) -> bool:
 def _rows(vm: Vm, start: int, pc: int) -> list[_Row]:
     """Rows from an address on; what the listing knows as data is not taken for instructions."""
     rows: list[_Row] = []
-    data = _data_lines(_listing(vm))
+    data, labels = _data_lines(_listing(vm)), labels_of(vm.symbols)
     at = start
     while len(rows) < ROWS:
         line = data.get(at)
@@ -134,7 +135,8 @@ def _rows(vm: Vm, start: int, pc: int) -> list[_Row]:
             if line is not None and not at <= pc < at + len(line.raw):
                 rows.append(_data_row(vm, line, at))
             else:
-                rows += _instructions(vm, at, ROWS - len(rows), data)
+                code = _instructions(vm, at, data)
+                rows += [_code_row(vm, ins, labels) for ins in islice(code, ROWS - len(rows))]
         except AddressError:
             if rows:
                 break
@@ -149,15 +151,18 @@ def _is_blank(vm: Vm, at: int, pc: int) -> bool:
     return at >= end and not at <= pc < at + _BLANK and not any(vm.read(at, _BLANK))
 
 
-def _instructions(vm: Vm, at: int, most: int, data: dict[int, ListingLine]) -> Iterator[_Row]:
+def _instructions(vm: Vm, at: int, data: dict[int, ListingLine]) -> Iterator[Instruction]:
     """Instructions from ``at`` to the next line of data or to the program's end; at least one."""
-    listing, labels = _listing(vm), labels_of(vm.symbols)
     end = vm.program.end if vm.program is not None and at < vm.program.end else MASK64
-    for ins in vm.disassemble(at, most):
+    for ins in vm.disassemble(at, ROWS):
         if ins.address != at and (ins.address in data or ins.address >= end):
             return
-        text = cpu.instruction_text(ins, labels)
-        yield _Row(ins.address, ins.size, ins.raw, text, _line(listing, ins))
+        yield ins
+
+
+def _code_row(vm: Vm, ins: Instruction, labels: dict[int, str]) -> _Row:
+    text = cpu.instruction_text(ins, labels)
+    return _Row(ins.address, ins.size, ins.raw, text, _line(_listing(vm), ins))
 
 
 def _line(listing: Listing, ins: Instruction) -> int:
