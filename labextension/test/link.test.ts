@@ -103,6 +103,7 @@ describe('a link', () => {
   it('closes no comm of a kernel that is gone', async () => {
     const { kernel } = await live();
     kernel.statusChanged.emit('restarting');
+    await settled();
     expect(kernel.comms.map(comm => comm.did)).toEqual([['open'], ['open']]);
   });
 
