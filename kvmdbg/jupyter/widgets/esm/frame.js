@@ -3,7 +3,7 @@
  * where there is no kernel. Must not know: what is inside.
  */
 import { connect } from "./channel.js";
-import { h, liveRegion } from "./dom.js";
+import { h, liveRegion, perFrame } from "./dom.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 /**
@@ -31,7 +31,13 @@ export function framed(host, channel, view, options = {}) {
     notice.textContent = alive ? "" : channel.says;
     says.say(alive ? channel.says : "");
   };
-  const off = [channel.on("state", show), channel.want(view.parts), view.mount(inside, channel, options)];
+  const drawn = perFrame(() => void (root.dataset.serial = String(channel.snapshot?.serial ?? 0)));
+  const off = [
+    channel.on("state", show),
+    channel.want(view.parts),
+    view.mount(inside, channel, options),
+    channel.on("snapshot", drawn), // after the view's own listener, and in the frame that it draws in
+  ];
   show();
   return () => {
     off.forEach((end) => end());
