@@ -95,10 +95,22 @@ OpenNotebook = Callable[[Server, list[str]], NotebookPage]
 
 
 @pytest.fixture
-def open_notebook(request: pytest.FixtureRequest, watched: Watched) -> OpenNotebook:
+def used_servers() -> Iterator[set[Server]]:
+    """Servers whose kernels end with the test: after its page, which would call that an error."""
+    servers: set[Server] = set()
+    yield servers
+    for server in servers:
+        server.end_kernels()
+
+
+@pytest.fixture
+def open_notebook(
+    request: pytest.FixtureRequest, used_servers: set[Server], watched: Watched
+) -> OpenNotebook:
     """``open_notebook(server, sources)``: a new notebook of code cells, with its own kernel."""
 
     def open_new(server: Server, sources: list[str]) -> NotebookPage:
+        used_servers.add(server)
         name = re.sub(r"\W+", "-", request.node.name) + ".ipynb"
         return NotebookPage.of(watched.page, server, name, sources)
 

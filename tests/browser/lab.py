@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 ROOT: Final = Path(__file__).parents[2]
 EXTENSION: Final = ROOT / "kvmdbg" / "labextension"
@@ -50,6 +50,16 @@ class Server:
     token: str
     root: Path
     log: Path
+
+    def end_kernels(self) -> None:
+        """End every kernel, so that a next page has the machine for itself."""
+        for kernel in json.loads(self._ask("GET", "/api/kernels")):
+            self._ask("DELETE", f"/api/kernels/{kernel['id']}")
+
+    def _ask(self, method: str, path: str) -> bytes:
+        headers = {"Authorization": f"token {self.token}"}
+        with urlopen(Request(self.base + path, headers=headers, method=method), timeout=30) as got:
+            return bytes(got.read())
 
     def url(self, name: str) -> str:
         """The address of the page on which a notebook in ``root`` opens."""

@@ -8,9 +8,31 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenNotebook
 from tests.browser.lab import ROOT, Server
+from tests.browser.notebook_page import NotebookPage
 
 LOAD = "%load_ext kvmdbg"
 RUNAWAY = "%%asm\nagain: inc rax\njmp again"
+
+# The kernel is busy long before the guest is; an interrupt then would end an import.
+TELLING_RUN = """
+import threading, time
+def tell():
+    while not vm.vcpu.clock:
+        time.sleep(0.01)
+    print("the guest runs")
+threading.Thread(target=tell).start()
+%vm run
+"""
+
+
+def stopped(notebook: NotebookPage) -> NotebookPage:
+    """A notebook whose third cell was interrupted while its guest ran."""
+    notebook.run(0), notebook.run(1)
+    notebook.start(2)
+    expect(notebook.output(2)).to_contain_text("the guest runs")
+    notebook.press("interrupt")
+    notebook.wait_until_idle()
+    return notebook
 
 
 def test_the_kernel_imports_this_tree(open_notebook: OpenNotebook, lab: Server) -> None:
@@ -19,20 +41,13 @@ def test_the_kernel_imports_this_tree(open_notebook: OpenNotebook, lab: Server) 
 
 
 def test_the_stop_button_stops_a_runaway_guest(open_notebook: OpenNotebook, lab: Server) -> None:
-    notebook = open_notebook(lab, [LOAD, RUNAWAY, "%vm run"])
-    notebook.run(0), notebook.run(1)
-    notebook.start(2)
-    notebook.press("interrupt")
-    notebook.wait_until_idle()
+    notebook = stopped(open_notebook(lab, [LOAD, RUNAWAY, TELLING_RUN]))
     assert notebook.cells()[2].error.startswith("VmInterrupted")
 
 
 def test_a_stopped_guest_can_be_stepped(open_notebook: OpenNotebook, lab: Server) -> None:
-    notebook = open_notebook(lab, [LOAD, RUNAWAY, "%vm run", "s = %step\nprint(s.kind)"])
-    notebook.run(0), notebook.run(1)
-    notebook.start(2)
-    notebook.press("interrupt")
-    notebook.wait_until_idle()
+    sources = [LOAD, RUNAWAY, TELLING_RUN, "s = %step\nprint(s.kind)"]
+    notebook = stopped(open_notebook(lab, sources))
     assert notebook.run(3).text.strip() == "step"
 
 

@@ -32,6 +32,7 @@ def tour(front_end: Server, new_page: OpenPage) -> Iterator[Run]:
     with new_page() as watched:
         notebook = NotebookPage(watched.page, front_end, TOUR.name)
         yield Run(watched, notebook, notebook.run_all())
+    front_end.end_kernels()
 
 
 def test_every_cell_runs(tour: Run) -> None:
