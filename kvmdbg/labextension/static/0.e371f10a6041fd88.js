@@ -2,6 +2,9 @@
 .kvmdbg-machine { container: kvmdbg-machine / inline-size; font-variant-numeric: tabular-nums; --kvmdbg-shade: var(--jp-layout-color2, var(--kvmdbg-paper2)); }
 .kvmdbg-machine caption { white-space: nowrap; }
 .kvmdbg-view:has(> .kvmdbg-live > .kvmdbg-machine) { container: kvmdbg-frame / inline-size; }
+@container kvmdbg-frame (max-width: 860px) {
+  .kvmdbg-view > .kvmdbg-says { min-height: 2.8em; }
+}
 @container kvmdbg-frame (max-width: 480px) {
   .kvmdbg-view > .kvmdbg-says { min-height: 4.2em; } /* long stops: nothing below moves */
 }
