@@ -158,6 +158,8 @@ describe("arming", () => {
     await answers({ ok: false, says: "busy: the guest is running; press stop first" });
     expect(one(".kvmdbg-dr-says").textContent).toContain("✕ busy");
     expect(where().value).toBe("loop");
+    await shows(copy());
+    expect(form().dataset.wrong).toBe("true");
   });
 
   it("offers what the kernel completes", async () => {

@@ -49,6 +49,7 @@ class Kernel {
 let root;
 let kernel;
 let unmount;
+let resize;
 
 async function mounted(total = 100) {
   kernel = new Kernel(total);
@@ -78,11 +79,17 @@ const cells = (table) => [...table.tBodies[0].rows].map((row) => [...row.cells].
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "requestAnimationFrame"] });
   vi.stubGlobal("ResizeObserver", class {
-    observe() {}
+    constructor(resized) {
+      this.resized = resize = (width) => resized([{ contentRect: { width } }]);
+    }
+
+    observe() {
+      this.resized(800);
+    }
+
     disconnect() {}
   });
   vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(null);
-  vi.spyOn(HTMLElement.prototype, "clientWidth", "get").mockReturnValue(800);
 });
 
 afterEach(() => {
@@ -178,7 +185,7 @@ describe("what it asks of the kernel", () => {
     await press("b");
     const field = root.querySelector("form input");
     field.value = "there";
-    field.form.requestSubmit();
+    field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
     await vi.advanceTimersByTimeAsync(10);
     expect(kernel.all("bookmark")).toEqual([{ name: "there" }]);
     expect(root.querySelector("form").hidden).toBe(true);
@@ -275,6 +282,19 @@ describe("what it shows in words", () => {
     expect(kernel.all("exits")[1]).toEqual({ epoch: 1, column: "clock", from: 0 });
     expect([choice.value, root.dataset.to]).toEqual(["clock", "199"]);
   });
+});
+
+test("nothing is drawn where there is no room, and all when there is again", async () => {
+  await mounted();
+  resize(0);
+  await vi.advanceTimersByTimeAsync(40);
+  const { frames } = root.dataset;
+  kernel.snapshot();
+  await vi.advanceTimersByTimeAsync(40);
+  expect(root.dataset.frames).toBe(frames);
+  resize(300);
+  await vi.advanceTimersByTimeAsync(40);
+  expect(Number(root.dataset.frames)).toBe(Number(frames) + 1);
 });
 
 test("the keys are the timeline's own, not the notebook's", async () => {

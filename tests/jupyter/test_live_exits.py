@@ -352,3 +352,12 @@ def test_a_million_exits_become_bytes_in_a_moment(vm: Vm) -> None:
         ExitColumns().update(vm)
         spent.append(process_time() - began)
     assert min(spent) < 0.06
+
+
+def test_each_of_a_million_exits_has_its_own_kind(vm: Vm) -> None:
+    page, size = Page(), 1_000_000
+    reason = np.where(np.arange(size) % 3, 5, 2)
+    adopt(vm, reason=reason, exception=np.full(size, -1), host_time=np.arange(size))
+    page.look(vm)
+    assert [kind["words"] for kind in page.table] == ["IO", "HLT"]
+    assert np.array_equal(np.frombuffer(page.code, np.uint8), reason == 5)

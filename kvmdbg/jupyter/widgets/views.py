@@ -14,19 +14,20 @@ import traitlets
 from ipywidgets import Widget, widget_serialization
 
 from ...debugger.vm import Vm
-from ...views import figures, text
+from ...views import figures, html, text
 from .. import cards
-from ..display import Shown
+from ..display import Shown, paragraphs, with_picture
 from ..live.hub import Hub
 from .esm import script, style
 
 
 class Still(NamedTuple):
-    """A moment as a PNG, in words, and as a text."""
+    """A moment as a PNG, in words, as a text, and as HTML that has a picture's words with it."""
 
     png: bytes
     alt: str
     text: str
+    html: str
 
 
 class Line:
@@ -85,7 +86,7 @@ class LiveView(anywidget.AnyWidget):
         png = base64.b64encode(still.png).decode()
         drawn = still.alt != still.text
         self.still = {"png": png if drawn else "", "text": still.alt}
-        data |= {"image/png": png, "text/plain": still.text}
+        data |= {"image/png": png, "text/plain": still.text, "text/html": still.html}
         return data, metadata | {"image/png": {"alt": still.alt}}
 
     def _now(self) -> Still:
@@ -108,18 +109,20 @@ def _pair(found: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _in_words(shown: Shown) -> Still:
-    return Still(figures.page(shown.text), shown.text, shown.text)
+    page = shown.html or paragraphs(shown.text.splitlines())
+    return Still(figures.page(shown.text), shown.text, shown.text, page)
 
 
 def _timeline(vm: Vm) -> Still:
     exits = vm.timeline
-    return Still(figures.timeline(exits), figures.timeline_alt(exits), text.timeline(exits))
+    png, alt = figures.timeline(exits), figures.timeline_alt(exits)
+    return Still(png, alt, text.timeline(exits), with_picture(html.timeline(exits), png, alt))
 
 
 def _debugregs(vm: Vm) -> Still:
-    guest, host = vm.debugregs(), vm.debug().effective
-    shown = cards.debugregs(vm)
-    return Still(figures.debugregs(guest, host), figures.debugregs_alt(guest, host), shown.text)
+    shown, host = cards.debugregs(vm), vm.debug().effective
+    png = figures.debugregs(vm.debugregs(), host)
+    return Still(png, shown.alt, shown.text, with_picture(shown.html, png, shown.alt))
 
 
 class TimelineView(LiveView):

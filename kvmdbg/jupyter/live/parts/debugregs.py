@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ....debugger.names import DOLLAR_ONLY, REGISTERS
@@ -26,7 +26,7 @@ from ....x86.debugreg import (
     fields_dr7,
     watched_range,
 )
-from ....x86.registers import CR4, CpuMode, DebugRegs, Sregs
+from ....x86.registers import CR4, MASK64, CpuMode, DebugRegs, Sregs
 from ....x86.vectors import Vector
 from .debugregs_history import Look, history_of
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ..wishes import Wishes
 
 MOST_SYMBOLS: Final = 500
+
+_decoded = lru_cache(maxsize=64)(decode_dr7)
 
 _ACCESS: Final = {
     Access.EXEC: "execution",
@@ -73,8 +75,8 @@ class Sides(NamedTuple):
         """
         if self.given is None or self.wanted is None or self.given[index] != self.wanted[index]:
             return False
-        was = decode_dr7(self.given[7]).slots[index]
-        will = decode_dr7(self.wanted[7]).slots[index]
+        was = _decoded(self.given[7]).slots[index]
+        will = _decoded(self.wanted[7]).slots[index]
         return will.enabled and will.access == Access.EXEC and not was.enabled
 
 
@@ -184,11 +186,11 @@ def _host_side(vm: Vm, sides: Sides, index: int, used: bool) -> dict[str, Any] |
 
 
 def _in_slot(debugreg: tuple[int, ...], index: int) -> tuple[int, Any]:
-    return debugreg[index], decode_dr7(debugreg[7]).slots[index]
+    return debugreg[index], _decoded(debugreg[7]).slots[index]
 
 
 def _side(vm: Vm, db: tuple[int, ...], dr7: int, index: int) -> dict[str, Any]:
-    slot, address = decode_dr7(dr7).slots[index], db[index]
+    slot, address = _decoded(dr7).slots[index], db[index]
     start, end = watched_range(address, slot.length)
     pairs = (("L", slot.local), ("G", slot.global_))
     return {
@@ -328,15 +330,18 @@ _OURS: Final = {
 
 
 def _symbols(vm: Vm) -> tuple[dict[str, str], int]:
-    """Names with their values, and how many were left out; a register's name is not a label's."""
-    found = {
-        printable(name): f"{value:#x}"
-        for name, value in islice(vm.symbols.items(), MOST_SYMBOLS)
+    """Names with their values, and how many were left out; a label comes before a constant."""
+    constants = vm.program.constants if vm.program is not None else {}
+    every = chain(vm.symbols.items(), constants.items())
+    more = len(vm.symbols) + len(constants) - MOST_SYMBOLS
+    return _told_symbols(tuple(islice(every, MOST_SYMBOLS))), max(0, more)
+
+
+@lru_cache(maxsize=8)
+def _told_symbols(pairs: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    """As JSON; a name that is a register's is left to the kernel."""
+    return {
+        printable(name): f"{value & MASK64:#x}"
+        for name, value in reversed(pairs)
         if name.lower() not in REGISTERS
     }
-    constants = vm.program.constants if vm.program is not None else {}
-    room = MOST_SYMBOLS - len(vm.symbols)
-    if room > 0:
-        for name, value in islice(constants.items(), room):
-            found.setdefault(printable(name), f"{value & 0xFFFF_FFFF_FFFF_FFFF:#x}")
-    return found, max(0, len(vm.symbols) + len(constants) - MOST_SYMBOLS)

@@ -83,14 +83,14 @@ class Hits:
             found = places[dr6 & np.uint64(bit) != 0]
             if len(found):
                 self.counts[row] += np.bincount(found, minlength=BINS)
-        slots = _slots(dr7.astype(np.int64) & 0xFF).astype(np.uint8)
+        slots = np.frombuffer(_ON, np.uint8)[dr7 & np.uint64(0xFF)]
         np.bitwise_or.at(self.on, places, slots)
         self.last[places] = slots
 
     def mark(self, clock: int, dr7: int) -> None:
         """Somebody saw DR7 at a clock, after all exits up to then."""
         self._reach(clock)
-        place, slots = clock >> self.shift, int(_slots(dr7 & 0xFF))
+        place, slots = clock >> self.shift, _ON[dr7 & 0xFF]
         self.on[place] |= slots
         self.last[place] = slots
 
@@ -137,14 +137,17 @@ class Hits:
         return [_runs(state >> n & 1) for n in range(4)]
 
 
-def _slots(enables: Any) -> Any:
-    """L0, G0, ... G3 as one bit for each slot; of a number or a whole column.
+def _slots(enables: int) -> int:
+    """L0, G0, ... G3 as one bit for each slot.
 
     >>> [bin(_slots(enables)) for enables in (0b10, 0b0100_0001, 0b1000_0000)]
     ['0b1', '0b1001', '0b1000']
     """
-    on = enables | enables >> 1
-    return on & 1 | on >> 1 & 2 | on >> 2 & 4 | on >> 3 & 8
+    return sum(1 << n for n in range(4) if enables >> 2 * n & 3)
+
+
+_ON: Final = bytes(map(_slots, range(256)))
+"""By the low byte of DR7."""
 
 
 def _runs(bits: NDArray[Any]) -> list[list[int]]:

@@ -83,7 +83,7 @@ export function drArm(channel) {
     const verdict = drCheck(form(), rules);
     const empty = !where.value.trim();
     const wrong = !!verdict.problem && !empty;
-    element.dataset.wrong = String(wrong);
+    element.dataset.wrong = String(answer ? answer.startsWith("✕") : wrong);
     for (const [name, control] of Object.entries(controls)) control.setAttribute("aria-invalid", String(wrong && verdict.field === name));
     drText(says, answer || (empty ? "Name a place: what is possible there is said before it is armed." : wrong ? `✕ ${verdict.problem}` : `✓ ${drPreview(form(), verdict)}`));
     drText(notes, verdict.notes.join("; "));
@@ -107,7 +107,6 @@ export function drArm(channel) {
     if (told.ok) where.value = when.value = "";
     answer = `${told.ok ? "✓" : "✕"} ${told.says}`;
     check();
-    element.dataset.wrong = String(!told.ok);
   });
   return {
     element,

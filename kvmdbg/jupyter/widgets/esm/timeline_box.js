@@ -20,6 +20,7 @@ export class ExitBox {
     this.say = say;
     /** @type {number | null} the exit that is shown */
     this.row = null;
+    this.y = 0;
     /** Whether the kernel's words are to be read out when they come. */
     this.spoken = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -35,12 +36,12 @@ export class ExitBox {
     clearTimeout(this.timer);
     this.row = row;
     this.spoken = spoken;
-    this.fill(null);
+    this.y = at.y;
     this.element.hidden = false;
     const right = at.x > at.width / 2;
     this.element.style.left = right ? "auto" : `${Math.max(at.x + 12, 0)}px`;
     this.element.style.right = right ? `${Math.max(at.width - at.x + 12, 0)}px` : "auto";
-    this.element.style.top = `${at.y}px`;
+    this.fill(null);
     this.timer = setTimeout(() => void this.ask(row), PATIENT);
   }
 
@@ -54,7 +55,12 @@ export class ExitBox {
 
   /** @param {any} told */
   fill(told) {
-    if (this.row !== null) this.element.replaceChildren(...exitBox(this.store, this.row, told));
+    const { element, row } = this;
+    if (row === null) return;
+    element.replaceChildren(...exitBox(this.store, row, told));
+    const view = element.closest(".kvmdbg-view")?.getBoundingClientRect().bottom ?? Infinity;
+    const stage = element.parentElement?.getBoundingClientRect().top ?? 0;
+    element.style.top = `${Math.min(this.y, view - stage - element.offsetHeight - 4)}px`; // what is behind the view is cut off
   }
 
   hide() {

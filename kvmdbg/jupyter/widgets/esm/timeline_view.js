@@ -16,6 +16,7 @@ import { counted, grouped, pixelOf, placeOf, rowAt } from "./timeline_scale.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 
+const FLAG_ROOM = 140; // pixels
 const PAINTED = "kvmdbg:timeline:painted";
 
 export class TimelineView {
@@ -87,7 +88,10 @@ export class TimelineView {
       event.stopPropagation();
       this.act(meant.name, meant.selecting);
     });
-    const size = new ResizeObserver(() => this.renew());
+    const size = new ResizeObserver(([entry]) => {
+      this.width = entry.contentRect.width; // as it was laid out last: a theme that loads has no widths
+      this.renew();
+    });
     size.observe(parts.plot);
     return [() => size.disconnect(), onTheme(() => this.renew())];
   }
@@ -101,6 +105,7 @@ export class TimelineView {
     if (this.wanted && store.searchable) this.turn("clock");
     else if ((this.wanted || model.axis === "clock") && !store.rising) this.noClock();
     model.update(this.feed.part, this.clock);
+    if (channel.says === this.parts.says.element.textContent) this.parts.says.say(""); // the frame says it
     this.renew();
   }
 
@@ -111,7 +116,6 @@ export class TimelineView {
   }
 
   renew() {
-    this.width = this.parts.plot.clientWidth;
     this.theme = themeOf(this.root);
     this.stale = true;
     this.redraw();
@@ -292,21 +296,26 @@ export class TimelineView {
   async travel(row) {
     this.box.spoken = false; // what comes of it is said instead
     this.parts.says.say(`going to exit ${grouped(row)}`);
-    const answer = await this.channel.ask("do", { action: "goto", exit: row, epoch: this.store.epoch });
-    this.parts.says.say(answer.says);
+    await this.goto({ exit: row, epoch: this.store.epoch });
   }
 
-  /** @param {string} name of a bookmark */
-  async travelTo(name) {
-    const answer = await this.channel.ask("do", { action: "goto", name });
-    this.parts.says.say(answer.says);
+  /** @param {Record<string, any>} where */
+  async goto(where) {
+    const answer = await this.channel.ask("do", { action: "goto", ...where });
+    this.parts.says.say(answer.says === this.channel.says ? "" : answer.says);
   }
 
   askName() {
-    const { naming } = this.parts;
+    const naming = /** @type {HTMLFormElement} */ (this.parts.naming);
     const value = `exit-${Math.max(0, this.feed.part.here - 1)}`;
     const field = /** @type {HTMLInputElement} */ (h("input", { "aria-label": "name of the bookmark", value, size: 16 }));
-    field.addEventListener("keydown", (event) => event.key === "Escape" && this.endNaming());
+    field.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Escape") this.endNaming();
+      if (event.key !== "Enter") return;
+      event.preventDefault(); // notebooks keep Enter from sending a form
+      naming.requestSubmit();
+    });
     naming.replaceChildren(field, h("button", { type: "submit" }, "Set"));
     naming.hidden = false;
     field.focus();
@@ -332,7 +341,7 @@ export class TimelineView {
 
   paint() {
     const { parts, store, model, theme, width } = this;
-    if (!this.root.isConnected) return;
+    if (!this.root.isConnected || width < 1) return;
     const began = performance.now();
     if (this.stale) {
       this.placeNames();
@@ -377,7 +386,7 @@ export class TimelineView {
     for (const [name, clock] of marks) {
       if (this.flags.has(name)) continue;
       const title = `bookmark ${name}, clock ${grouped(clock)}: go there`;
-      const flag = h("button", { class: "kvmdbg-tl-flag", "data-clock": clock, title, onclick: () => void this.travelTo(name) }, `⚑ ${name}`);
+      const flag = h("button", { class: "kvmdbg-tl-flag", "data-clock": clock, title, onclick: () => void this.goto({ name }) }, `⚑ ${name}`);
       this.flags.set(name, flag);
       this.parts.flagged.append(flag);
     }
@@ -392,7 +401,11 @@ export class TimelineView {
     placeAt(parts.aheadLabel, Math.max(0, here + 24), width - 110, model.ahead);
     for (const flag of this.flags.values()) {
       const clock = Number(flag.dataset.clock);
-      placeAt(flag, x(model.axis === "clock" ? clock : store.upTo(clock)), width, store.searchable);
+      const at = x(model.axis === "clock" ? clock : store.upTo(clock));
+      const left = at > width - FLAG_ROOM;
+      placeAt(flag, at, width, store.searchable);
+      if (left) flag.style.transform += " translateX(-100%)";
+      flag.classList.toggle("kvmdbg-tl-flag-left", left);
     }
     const [left, right] = [pixelOf(model.all, 100, model.span.from), pixelOf(model.all, 100, model.span.to)];
     parts.frame.style.left = `${left}%`;
@@ -432,7 +445,8 @@ export class TimelineView {
    * @param {number} ms that the frame took
    */
   tellTests(ms) {
-    const { root, store, model } = this;
+    const { store, model } = this;
+    const root = /** @type {HTMLElement} */ (this.root.closest(".kvmdbg-view") ?? this.root);
     this.frames++;
     const told = { total: store.size, lanes: model.lanes.join("|"), from: model.span.from, to: model.span.to, frames: this.frames };
     for (const [name, value] of Object.entries(told)) root.dataset[name] = String(value);
