@@ -12,10 +12,14 @@ export class FakeComm {
   did: string[] = [];
   subshellStarted = Promise.resolve();
 
-  constructor(readonly target: string) {}
+  constructor(
+    readonly target: string,
+    private readonly opened: string[]
+  ) {}
 
   open(): void {
     this.did.push('open');
+    this.opened.push(this.target);
   }
   send(data: any): void {
     this.sent.push(data);
@@ -36,6 +40,8 @@ export class FakeComm {
 export class FakeKernel {
   isDisposed = false;
   comms: FakeComm[] = [];
+  /** The targets in the order in which they were opened. */
+  opened: string[] = [];
   iopubMessage = new Signal<this, any>(this);
   statusChanged = new Signal<this, string>(this);
   connectionStatusChanged = new Signal<this, string>(this);
@@ -46,7 +52,7 @@ export class FakeKernel {
   }
 
   createComm(target: string): FakeComm {
-    const comm = new FakeComm(target);
+    const comm = new FakeComm(target, this.opened);
     this.comms.push(comm);
     return comm;
   }

@@ -26,8 +26,7 @@ describe('a link', () => {
 
   it('opens the comm that pushes before the one that controls', async () => {
     const { kernel } = await linked();
-    expect(kernel.comms.map(comm => comm.target)).toEqual(['kvmdbg', 'kvmdbg.control']);
-    expect(kernel.comms.map(comm => comm.did)).toEqual([['open'], ['open']]);
+    expect(kernel.opened).toEqual(['kvmdbg', 'kvmdbg.control']);
   });
 
   it('says hello on the comm that controls, and nothing on the other', async () => {
