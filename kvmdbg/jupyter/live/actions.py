@@ -18,6 +18,9 @@ from .asked import MOST_ID, Asked
 from .parts.exits import ExitColumns
 from .parts.inspect import inspect
 
+LOOKING: Final = frozenset({"exit", "exits", "inspect", "complete"})
+"""What changes nothing, so that no view needs to be told."""
+
 MOST_STEPS: Final = 1_000_000
 MOST_WORDS: Final = 50
 """Completions offered at once."""

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from ...debugger.vm import Vm
 from ...errors import BadInput, KvmdbgError, NoVm, VmBusy, VmInterrupted
 from . import moment
-from .actions import Desk, Done, carry_out
+from .actions import LOOKING, Desk, Done, carry_out
 from .asked import MOST_ID, VERSION, Asked, Sender
 from .parts.exits import ExitColumns
 from .parts.table import PARTS
@@ -165,7 +165,7 @@ class Hub:
         vm = self._there()
         with ExitStack() as stack:
             try:
-                stack.enter_context(vm.turn())
+                stack.enter_context(vm.turn(looking=asked.op in LOOKING))
             except VmBusy as busy:
                 raise VmBusy(_BUSY) from busy
             return self._rows(vm, asked) if asked.op == "exits" else self._carry_out(vm, asked)
@@ -174,7 +174,8 @@ class Hub:
         try:
             return carry_out(Desk(vm, self.exits), asked)
         finally:
-            self.refresh()
+            if asked.op not in LOOKING:
+                self.refresh()
 
     def _rows(self, vm: Vm, asked: Asked) -> Done:
         epoch, first = (asked.number(name, 0, MOST_ID) for name in ("epoch", "from"))
