@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from ..errors import VmInterrupted
 from . import display, help
 from .arguments import expand, split
 from .commands import ASM, BP, STEP
@@ -50,40 +51,61 @@ class KvmdbgMagics(Magics):
     def _carry_out(self, line: str, action: Callable[[str], object]) -> object:
         """Expand ``{name}``, act, and keep quiet after a semicolon."""
         text = line.strip()
-        result = action(expand(text.rstrip("; "), self.session.names))
+        try:
+            result = action(expand(text.rstrip("; "), self.session.names))
+        except VmInterrupted:
+            raise
+        except KeyboardInterrupt:  # before the guest ran, or after it: no traceback either
+            raise VmInterrupted(
+                "the line was not carried out to its end; the VM is intact"
+            ) from None
         return None if text.endswith(";") else result
 
     @no_var_expand
     @line_magic
     @documented(help.overview())
     def vm(self, line: str) -> object:
-        from .vm_commands import execute
-
-        return self._carry_out(line, lambda text: execute(self.session, split(text)))
+        return self._carry_out(line, self._vm)
 
     @no_var_expand
     @line_magic
     @documented(help.document(STEP))
     def step(self, line: str) -> object:
-        from .stepping_commands import step
-
-        return self._carry_out(line, lambda text: step(self.session, text))
+        return self._carry_out(line, self._step)
 
     @no_var_expand
     @line_magic
     @documented(help.document(BP))
     def bp(self, line: str) -> object:
-        from .stepping_commands import bp
-
-        return self._carry_out(line, lambda text: bp(self.session, text))
+        return self._carry_out(line, self._bp)
 
     @no_var_expand
     @cell_magic
     @documented(help.document(ASM))
     def asm(self, line: str, cell: str) -> object:
+        return self._carry_out(line, lambda text: self._asm(text, cell))
+
+    # What is heavy is imported by the line that needs it first, where Ctrl-C is one line too.
+
+    def _vm(self, text: str) -> object:
+        from .vm_commands import execute
+
+        return execute(self.session, split(text))
+
+    def _step(self, text: str) -> object:
+        from .stepping_commands import step
+
+        return step(self.session, text)
+
+    def _bp(self, text: str) -> object:
+        from .stepping_commands import bp
+
+        return bp(self.session, text)
+
+    def _asm(self, text: str, cell: str) -> object:
         from .assembling import asm
 
-        return self._carry_out(line, lambda text: asm(self.session, text, cell))
+        return asm(self.session, text, cell)
 
 
 _NAME = KvmdbgMagics.__name__

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from kvmdbg.errors import AddressError, BadInput, KvmdbgError, LoadError, NoVm, UnknownName
+from kvmdbg.errors import (
+    AddressError,
+    BadInput,
+    KvmdbgError,
+    LoadError,
+    NoVm,
+    UnknownName,
+    VmInterrupted,
+)
 
 Run = Callable[[str], Any]
 
@@ -303,3 +311,18 @@ def test_new_refuses_a_profile_for_the_kernels_engine_in_one_line(run: Run) -> N
     with pytest.raises(BadInput, match='a profile is for "unicorn"') as caught:
         run("%vm new --engine kvm --profile vmx")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["%vm regs", "%step", "%bp start", "%%asm\nnop"])
+def test_ctrl_c_outside_of_a_run_is_one_line_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    run("%%asm\nstart: nop\nhlt")
+    for name in ("vm_commands.execute", "stepping_commands.step", "stepping_commands.bp"):
+        monkeypatch.setattr(f"kvmdbg.jupyter.{name}", interrupted)
+    monkeypatch.setattr("kvmdbg.jupyter.assembling.asm", interrupted)
+    with pytest.raises(VmInterrupted, match="the VM is intact"):
+        run(line)
