@@ -21,6 +21,7 @@ from ..x86.debugreg import DR6_B, DR6_RESET, dr7_without
 from ..x86.registers import CR0, CR4, EFER, Sregs
 from . import causes
 from .breakpoints import BreakpointTable
+from .breathing import Breath
 from .guest import Guest
 from .handlers import EVERY_VECTOR
 from .limits import Limits
@@ -73,6 +74,7 @@ class Entrance:
         self.owed: Owed | None = None
         """What the guest is to be given at the next entry."""
         self._mapping: tuple[int, ...] = ()
+        self._breath = Breath()
 
     @property
     def setting(self) -> GuestDebugSetting:
@@ -267,6 +269,7 @@ class Entrance:
             self.pc = self.guest.pc()
         self.exit = exit
         self.timeline.append(exit, self.pc, self.engine.clock)
+        self._breath.draw()
 
     def step_once(self) -> Exit:
         """Execute the instruction at hand, whatever breakpoints it has, with its port accesses.

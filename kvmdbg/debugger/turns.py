@@ -12,6 +12,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
+from .breathing import Breath
+
 PATIENCE: Final = 0.25
 """Seconds until somebody who waits is refused."""
 
@@ -33,6 +35,7 @@ class Turns:
         """How many turns have begun."""
         self.listeners: list[Callable[[], None]] = []
         """Called in the owner's thread when a turn begins; they must be quick and never raise."""
+        self._breath = Breath()
 
     @property
     def taken(self) -> bool:
@@ -80,3 +83,4 @@ class Turns:
             self._owner = None
             self._looking = False
             self._lock.release()
+            self._breath.draw()
