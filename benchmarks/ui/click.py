@@ -26,7 +26,8 @@ _WATCH = """() => {
     const before = pc();
     window.updated = new Promise((done) => {
       let clicked = 0;
-      view.addEventListener('click', (event) => (clicked = event.timeStamp), { capture: true, once: true });
+      const began = (event) => (clicked = event.timeStamp);
+      view.addEventListener('click', began, { capture: true, once: true });
       const watch = new MutationObserver(() => {
         if (!clicked || pc() === before) return;
         watch.disconnect();

@@ -202,7 +202,7 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
 .kvmdbg-view .kvmdbg-mark { color: var(--kvmdbg-accent); }
 .kvmdbg-view .kvmdbg-says { min-height: 1.4em; }
 .kvmdbg-spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.kvmdbg-view[data-state="closed"] .kvmdbg-live, .kvmdbg-view[data-state="lost"] .kvmdbg-live { opacity: 0.55; }
+.kvmdbg-view[data-state="closed"], .kvmdbg-view[data-state="lost"] { border-style: dashed; border-width: 2px; filter: grayscale(1); }
 .kvmdbg-view .kvmdbg-state { border: 2px dashed currentColor; padding: 2px 6px; font-weight: 600; }
 .kvmdbg-view .kvmdbg-state:empty { display: none; }
 @media (prefers-reduced-motion: no-preference) { .kvmdbg-view .kvmdbg-flash { transition: background-color 0.4s; } }
