@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from benchmarks.measure import Figure, Row
-from benchmarks.ui import line, still
+from benchmarks.ui import click, line, live, saved, still, timeline
 from benchmarks.ui.stage import Stage
 
 
@@ -24,5 +24,9 @@ class Part(Protocol):
 
 PARTS: dict[str, Part] = {
     "line": line,
+    "timeline": timeline,
+    "live": live,
+    "click": click,
+    "saved": saved,
     "still": still,
 }

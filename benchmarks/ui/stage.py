@@ -26,13 +26,17 @@ class Stage:
 
     @contextmanager
     def notebook(self, name: str, sources: Sequence[str]) -> Iterator[NotebookPage]:
-        """A new notebook of code cells in a page of its own, with a kernel that is ready."""
+        """A new notebook of code cells in a page of its own, with a kernel that is ready.
+
+        Page and kernel end with the ``with``: what comes next has the machine for itself.
+        """
         context = self._browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]})
         try:
             page = Watched(context).page
             yield NotebookPage.of(page, self._server, f"{name}.ipynb", sources)
         finally:
             context.close()
+            self._server.end_kernels()
 
 
 @contextmanager

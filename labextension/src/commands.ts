@@ -44,7 +44,14 @@ export function addCommands(
   complain: (says: string) => void
 ): string[] {
   const turnsOf = turns(complain);
-  links.currentChanged.connect(() => commands.notifyCommandChanged());
+  let known = '';
+  links.currentChanged.connect(() => {
+    const now = [cursor.inCell, ...CONTROLS.map(control => possible(control, links))].join();
+    if (now !== known) {
+      known = now;
+      commands.notifyCommandChanged(); // Lab draws all of its toolbars anew: not at each stop
+    }
+  });
   const add = (id: string, options: CommandRegistry.ICommandOptions) => {
     commands.addCommand(id, { describedBy: { args: NO_ARGUMENTS }, ...options });
     return id;

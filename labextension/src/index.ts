@@ -10,6 +10,7 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 
+import { perFrame } from '../../kvmdbg/jupyter/widgets/esm/dom.js';
 import { AsmCells } from './asmcell';
 import { Bench, IBench, PANEL_ID, complain } from './bench';
 import { Breakpoints } from './breakpoints';
@@ -90,13 +91,14 @@ const cells: JupyterFrontEndPlugin<void> = {
 /** Ask each channel for the program's lines, and say when there is something new on one. */
 function followSnapshots(links: Links, changed: () => void): void {
   const known = new WeakSet<object>();
+  const soon = perFrame(changed);
   links.linkChanged.connect((_, { channel }) => {
     if (channel && !known.has(channel)) {
       known.add(channel);
       channel.want(['listing']);
-      channel.on('snapshot', changed);
+      channel.on('snapshot', soon);
     }
-    changed();
+    soon();
   });
 }
 

@@ -12,6 +12,7 @@ import type { Bench } from './bench';
 export class StatusItem extends Widget {
   private readonly button = document.createElement('button');
   private readonly turned = new Signal<this, void>(this);
+  private wasActive = false;
 
   constructor(
     private readonly bench: Bench,
@@ -41,7 +42,10 @@ export class StatusItem extends Widget {
     if (this.button.textContent !== text) {
       this.button.textContent = text;
     }
-    this.turned.emit();
+    if (this.wasActive !== this.isActive) {
+      this.wasActive = this.isActive;
+      this.turned.emit();
+    }
   }
 }
 

@@ -20,15 +20,29 @@ class Kernel {
     this.heard({ v: 1, ...message }, buffers);
   }
 
-  snapshot() {
+  snapshot(fields = {}, buffers = []) {
     const exits = { epoch: this.epoch, total: this.total, here: this.here, has_clock: this.has_clock, told_from: this.told };
-    this.say({ op: "snapshot", says: "stopped", state: "stopped", clock: this.here * 2, bookmarks: this.bookmarks, parts: { exits } });
+    this.say({ op: "snapshot", says: "stopped", state: "stopped", clock: this.here * 2, bookmarks: this.bookmarks, parts: { exits }, ...fields }, buffers);
   }
 
   rows(column, from, to = this.total) {
     const values = Array.from({ length: to - from }, (_, n) => (column === "clock" ? 2 * (from + n) : (from + n) % 10 === 9 ? 1 : 0));
     const data = column === "clock" ? Float64Array.from(values) : Uint8Array.from(values);
-    this.say({ op: "exits", epoch: this.epoch, column, from, count: values.length, total: to, codes: KINDS }, [new DataView(data.buffer)]);
+    const rows = { op: "exits", epoch: this.epoch, column, from, count: values.length, total: to, codes: KINDS };
+    return [rows, new DataView(data.buffer)];
+  }
+
+  sayRows(column, from) {
+    const [rows, data] = this.rows(column, from);
+    this.say(rows, [data]);
+  }
+
+  /** A snapshot that brings its new exits along. */
+  grow(count) {
+    const from = this.total;
+    this.here = this.total += count;
+    const along = [this.rows("code", from), this.rows("clock", from)];
+    this.snapshot({ rows: along.map(([rows]) => rows) }, along.map(([, data]) => data));
   }
 
   receive(message) {
@@ -36,7 +50,7 @@ class Kernel {
     const answer = this.answers[message.op] ?? { ok: true, says: `${message.op} done` };
     setTimeout(() => {
       if (message.op === "hello") this.snapshot();
-      if (message.op === "exits") this.rows(message.column, message.from);
+      if (message.op === "exits") this.sayRows(message.column, message.from);
       this.say({ op: "answer", to: message.view, id: message.id, ...answer });
     }, 1);
   }
@@ -113,10 +127,19 @@ describe("what it brings from the kernel", () => {
     await mounted();
     kernel.total = kernel.here = 110;
     kernel.snapshot();
-    kernel.rows("code", 100);
+    kernel.sayRows("code", 100);
     await vi.advanceTimersByTimeAsync(300);
     expect(kernel.all("exits").length).toBe(1);
     expect(root.dataset.total).toBe("110");
+  });
+
+  test("what a snapshot brings along is not asked for", async () => {
+    await mounted();
+    const before = kernel.all("exits").length;
+    kernel.grow(5);
+    await vi.advanceTimersByTimeAsync(300);
+    expect(kernel.all("exits")).toHaveLength(before);
+    expect(root.querySelector(".kvmdbg-tl-summary").textContent).toContain("105 exits");
   });
 
   test("what was missed is asked for", async () => {
@@ -140,7 +163,7 @@ describe("what it brings from the kernel", () => {
     await mounted();
     kernel.say({ op: "running", says: "running", seconds: 1 });
     kernel.total = 200;
-    kernel.rows("code", 100);
+    kernel.sayRows("code", 100);
     await vi.advanceTimersByTimeAsync(40);
     expect(root.dataset).toMatchObject({ total: "200", to: "200" });
   });

@@ -10,6 +10,7 @@ import pytest
 
 from kvmdbg import Vm, assemble
 from kvmdbg.jupyter.live.hub import Hub
+from kvmdbg.jupyter.live import hub as hub_module
 from kvmdbg.jupyter.live.parts import exits
 from tests.guests.page import Page, at_clock
 
@@ -117,7 +118,7 @@ def test_one_can_go_back_and_forth(page: Page) -> None:
 def test_an_exit_is_gone_to_by_its_number(page: Page) -> None:
     page.ask("hello", wants=["exits"])
     page.do("step", count=4)
-    epoch = page.wait(lambda m: m["op"] == "exits" and m["total"] == 4)["epoch"]
+    epoch = page.snapshot(lambda m: m.get("rows"))["parts"]["exits"]["epoch"]
     assert page.do("goto", exit=1, epoch=epoch)["ok"]
     assert page.snapshot(at_clock(2))
 
@@ -226,6 +227,17 @@ def test_only_wanted_parts_are_made(page: Page) -> None:
 
 
 def test_new_exits_come_with_the_snapshot(vm: Vm, page: Page) -> None:
+    page.ask("hello", wants=["exits"])
+    vm.step(3)
+    told = page.snapshot(lambda m: m.get("rows"))
+    assert [(rows["column"], rows["count"]) for rows in told["rows"]] == [("code", 3), ("clock", 3)]
+    assert [len(data) for data in told["buffers"]] == [3, 24]
+
+
+def test_many_new_exits_come_in_a_message_of_their_own(
+    vm: Vm, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "ALONG", 26)
     page.ask("hello", wants=["exits"])
     vm.step(3)
     rows = page.wait(lambda m: m["op"] == "exits" and m["column"] == "code")

@@ -29,6 +29,9 @@ Send = Callable[[Message, list[bytes]], None]
 
 _BUSY: Final = "busy: the guest is running; press stop first"
 MOST_UNDER_WAY: Final = 8
+ALONG: Final = 1 << 16
+"""New exits of up to so many bytes come with the snapshot: messages cost more than bytes."""
+
 MOST_VIEWS: Final = 32
 """Pages that are remembered; one that was closed long ago makes room for a new one."""
 
@@ -117,13 +120,14 @@ class Hub:
         """The messages that bring all views up to date. The caller has the VM's turn."""
         wishes = self.wishes
         found = moment.none() if vm is None else moment.moment(vm, wishes, self._parts)
-        rows: list[tuple[Message, list[bytes]]] = []
-        if vm is not None and "exits" in found["parts"]:
-            epoch, new = self.exits.update(vm)
-            found["parts"]["exits"]["epoch"] = epoch
-            rows = [(message, [data]) for message, data in new]
         self._serial += 1
-        return [({"op": "snapshot", "serial": self._serial, **found}, []), *rows]
+        snapshot: Message = {"op": "snapshot", "serial": self._serial, **found}
+        if vm is None or "exits" not in found["parts"]:
+            return [(snapshot, [])]
+        found["parts"]["exits"]["epoch"], new = self.exits.update(vm)
+        if sum(len(data) for _, data in new) > ALONG:
+            return [(snapshot, []), *((message, [data]) for message, data in new)]
+        return [(snapshot | {"rows": [rows for rows, _ in new]}, [data for _, data in new])]
 
     # What is asked
 

@@ -114,6 +114,7 @@ export class Channel {
       this.snapshot = message;
       this.enter("live", message.says);
       this.tell("snapshot", message);
+      /** @type {Message[]} */ (message.rows ?? []).forEach((rows, n) => this.tell("exits", rows, [buffers[n]]));
     } else this.tell(message.op, message, buffers);
   }
 

@@ -103,6 +103,8 @@ function memoryWindow(channel, wish, say) {
   const remove = h("button", { type: "button", "aria-label": `Remove the window at ${wish.where}`, title: "remove this window", onclick: () => void ask(wish.where, 0) }, "✕");
   const element = h("div", { class: "kvmdbg-window" }, h("div", { class: "kvmdbg-panel-head" }, form, remove), nothing, scroll, watch.element);
   let perRow = 16;
+  /** Width and a letter's width, measured only when they may be others: that lays out the page. */
+  let [across, letter] = [0, 0];
   const settle = gridKeys(body, "td[data-offset]", () => perRow);
   /** @type {Message | null} */
   let latest = null;
@@ -137,13 +139,16 @@ function memoryWindow(channel, wish, say) {
     watch.show(byte, moment?.bits ?? 64, true);
   });
 
+  function measure() {
+    [across, letter] = [scroll.clientWidth, letterWidth(scroll)];
+  }
   function redraw() {
     if (!latest || !moment) return;
     put(nothing, latest.says);
     nothing.hidden = !latest.says;
     scroll.hidden = !!latest.says;
-    const letter = letterWidth(scroll);
-    perRow = bytesPerRow(scroll.clientWidth || 600, letter, latest.address.length);
+    if (!letter) measure();
+    perRow = bytesPerRow(across || 600, letter, latest.address.length);
     rows = dumpRows(latest, perRow, moment.breakpoints);
     fillRows(head, ["address", ...Array.from({ length: perRow }, (_, n) => `+${n.toString(16)}`), "ASCII"], () => h("th", { scope: "col" }), put);
     if (body.dataset.perRow !== String(perRow)) body.replaceChildren();
@@ -153,7 +158,8 @@ function memoryWindow(channel, wish, say) {
     watch.refresh(rows);
   }
   const watcher = typeof ResizeObserver === "undefined" ? null : new ResizeObserver(() => {
-    if (latest && bytesPerRow(scroll.clientWidth, letterWidth(scroll), latest.address.length) !== perRow) redraw();
+    measure();
+    if (latest && bytesPerRow(across, letter, latest.address.length) !== perRow) redraw();
   });
   watcher?.observe(element);
 

@@ -14,9 +14,11 @@ import { lowerBound } from "./exits.js";
 
 const LEAST = 4; // exits or instructions: nearer one does not come
 
+const GROUPED = new Intl.NumberFormat("en-US"); // made once: toLocaleString is slow in a frame
+
 /** @param {number} value */
 export function grouped(value) {
-  return Math.round(value).toLocaleString("en-US");
+  return GROUPED.format(Math.round(value));
 }
 
 /**

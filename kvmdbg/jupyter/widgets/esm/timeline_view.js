@@ -106,7 +106,8 @@ export class TimelineView {
     else if ((this.wanted || model.axis === "clock") && !store.rising) this.noClock();
     model.update(this.feed.part, this.clock);
     if (channel.says === this.parts.says.element.textContent) this.parts.says.say(""); // the frame says it
-    this.renew();
+    this.stale = true;
+    this.redraw();
   }
 
   get clock() {
@@ -115,6 +116,7 @@ export class TimelineView {
       : (this.channel.snapshot?.clock ?? -1);
   }
 
+  /** Another size or theme. Asking for colours makes the browser work out all styles. */
   renew() {
     this.theme = themeOf(this.root);
     this.stale = true;
