@@ -78,18 +78,14 @@ def _values(access: str, old: int | None, new: int | None) -> str:
 
 def raised(entry: Entry, exit: ExceptionExit) -> str:
     """A vector breakpoint: the guest is about to take the vector."""
-    what = _vector(exit.exception, exit.software)
+    what = vector_name(exit.exception, exit.software)
     code = f", error code {exit.error_code:#x}" if _pushes_code(exit) else ""
     return f"the guest raised {what}{code} (vector breakpoint {entry.number})"
 
 
 def into_handler(vector: int, software: bool) -> str:
     """A step that ended at a handler's first instruction."""
-    return f"into the handler of {_vector(vector, software)}"
-
-
-def _vector(vector: int, software: bool) -> str:
-    return f"INT {vector:02X}h" if software else vector_name(vector)
+    return f"into the handler of {vector_name(vector, software)}"
 
 
 def _pushes_code(exit: ExceptionExit) -> bool:

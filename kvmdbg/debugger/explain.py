@@ -142,7 +142,7 @@ def _when(event: Event) -> str:
 
 
 def _name(event: Event) -> str:
-    return f"INT {event.vector:02X}h" if event.kind in _SOFTWARE else vector_name(event.vector)
+    return vector_name(event.vector, event.kind in _SOFTWARE)
 
 
 def _short(scene: Scene, step: Step) -> str:

@@ -201,8 +201,9 @@ def _given_back(sent: int) -> Claim:
 
 def _no_debug_exit(exit: Exit) -> Claim:
     if isinstance(exit, ExceptionExit):
+        vector = vector_name(exit.exception, exit.software)
         return Claim(
-            f"the guest: it is about to take {vector_name(exit.exception)}, which the host watches",
+            f"the guest: it is about to take {vector}, which the host watches",
             f"the guest's vector {exit.exception}; KVM on x86 has no such exit",
         )
     if isinstance(exit, IntrExit):

@@ -44,6 +44,8 @@ def exit_words(row: Row) -> str:
 
 
 def _vector_facts(exit: DebugExit | ExceptionExit) -> str:
+    if isinstance(exit, ExceptionExit) and exit.software:
+        return vectors.name(exit.exception, software=True)
     name = f"exception {exit.exception} ({vectors.name(exit.exception)})"
     if isinstance(exit, ExceptionExit):
         return f"{name}, error code {exit.error_code:#x}"

@@ -65,12 +65,14 @@ CONTRIBUTORY = frozenset({Vector.DE, Vector.TS, Vector.NP, Vector.SS, Vector.GP}
 """Exceptions that make a double fault out of two (SDM vol. 3, table 6-4)."""
 
 
-def name(vector: int) -> str:
-    """The SDM's name of a vector.
+def name(vector: int, software: bool = False) -> str:
+    """The SDM's name of a vector; one that INT n asks for (``software``) is no exception.
 
-    >>> name(14), name(0x20)
-    ('#PF', 'INT 20h')
+    >>> name(14), name(0x20), name(0x13, software=True)
+    ('#PF', 'INT 20h', 'INT 13h')
     """
+    if software:
+        return f"INT {vector:02X}h"
     try:
         return "NMI" if vector == Vector.NMI else f"#{Vector(vector).name}"
     except ValueError:

@@ -158,6 +158,7 @@ def test_a_bit_of_a_slot_that_is_off_means_nothing() -> None:
         (ShutdownExit(), "the guest: KVM_EXIT_SHUTDOWN"),
         (IntrExit("budget"), "the host: it ended the run (budget)"),
         (ExceptionExit(13, 0, 0x8001, False), "the guest: it is about to take #GP"),
+        (ExceptionExit(0x13, 0, 0x8001, True), "the guest: it is about to take INT 13h"),
     ],
 )
 def test_an_exit_that_is_no_debug_event_is_never_injected(exit: Exit, who: str) -> None:

@@ -279,6 +279,7 @@ def test_a_hit_outweighs_the_step_it_came_with() -> None:
     [
         (DebugExit(3, 0), "DEBUG: exception 3 (#BP)"),
         (ExceptionExit(14, 2, 0, False), "EXCEPTION: exception 14 (#PF), error code 0x2"),
+        (ExceptionExit(19, 0, 0, True), "EXCEPTION: INT 13h"),
         (IoExit("out", 0x3F8, 1, b"H"), "IO: out port 0x3f8, 1 x 1 byte: 48"),
         (IoExit("in", 0x60, 2, b"\0" * 4, 2), "IO: in port 0x60, 2 x 2 bytes"),
         (MmioExit(0xFEE0_0000, b"\1\2", True), "MMIO: write 2 bytes at 0xfee00000: 01 02"),
