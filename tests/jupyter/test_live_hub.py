@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from kvmdbg import Vm, assemble
-from kvmdbg.jupyter.live.hub import Hub
 from kvmdbg.jupyter.live import hub as hub_module
+from kvmdbg.jupyter.live.hub import Hub
 from kvmdbg.jupyter.live.parts import exits
 
 SOON = 10.0
