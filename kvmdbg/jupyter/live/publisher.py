@@ -54,6 +54,7 @@ class Publisher:
             self._due.set()
 
     def _work(self) -> None:
+        ready = 0.0
         while not self._stopping:
             self._due.wait()
             began = perf_counter()
@@ -64,8 +65,9 @@ class Publisher:
                 continue  # the VM went away in between: what comes next says so
             except Exception as error:  # a bug of ours must not leave the views blind for ever
                 self._hub.tell({"op": "note", "says": f"a bug in kvmdbg: {error!r}"[:200]})
-            took = perf_counter() - began
-            sleep(max(FRAME - took, min(took, FRAME)))  # half of the time is the guest's
+            ready = max(ready, began - FRAME) + FRAME  # one that came late does not delay the next
+            now = perf_counter()
+            sleep(max(ready - now, min(now - began, FRAME)))  # half of the time is the guest's
 
     def _publish(self, vm: Vm | None) -> None:
         if vm is None:
