@@ -1,4 +1,6 @@
-"""``python -m benchmarks.ui``: take the page's figures, print them, write build/bench-ui.json.
+"""``python -m benchmarks.ui``: take the page's figures, print them, write them down.
+
+They go to build/bench-ui.json and into docs/performance.md.
 
 With names of parts (``python -m benchmarks.ui still``) only these are taken and printed. Exits with
 1 when a figure misses its target, so that a miss is not overlooked; it is no test.
@@ -10,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import page, report
 from benchmarks.measure import Figure
 from benchmarks.ui.parts import PARTS, Part
 from benchmarks.ui.stage import Stage, stage
@@ -28,6 +30,7 @@ def main(names: list[str]) -> int:
         figures = [figure for name in names or PARTS for figure in _take(name, PARTS[name], place)]
     if not names:
         report.write(figures, Path("build") / "bench-ui.json")
+        page.write_browser([row for part in PARTS.values() for row in part.ROWS], figures)
     print(f"{time.monotonic() - began:.0f} s in all")
     return 1 if any(figure.ok is False for figure in figures) else 0
 

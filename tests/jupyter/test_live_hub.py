@@ -12,6 +12,7 @@ from kvmdbg import Vm, assemble
 from kvmdbg.jupyter.live import hub as hub_module
 from kvmdbg.jupyter.live.hub import Hub
 from kvmdbg.jupyter.live.parts import exits
+from kvmdbg.jupyter.live.publisher import FRAME, ready_after
 from tests.guests.page import Page, at_clock
 
 LOOP = """
@@ -218,6 +219,23 @@ def test_the_hub_follows_when_another_vm_takes_the_place() -> None:
         two.step()
         page.snapshot(lambda m: m["clock"] == 1 and m["bits"] == 16)
         hub.close()
+
+
+def test_stops_that_come_sixty_times_a_second_are_told_at_once_though_unevenly() -> None:
+    ready, late = 0.0, 0.9 * FRAME
+    for number in range(1, 200):
+        stops = number * FRAME + (late if number % 3 == 0 else 0)
+        began = max(stops, ready)
+        assert began - stops < 1e-9
+        ready = ready_after(ready, began)
+
+
+def test_stops_without_end_are_told_at_most_sixty_times_a_second() -> None:
+    ready = told = 0.0
+    while ready < 1:
+        ready = ready_after(ready, ready)
+        told += 1
+    assert told <= 61
 
 
 def test_only_wanted_parts_are_made(page: Page) -> None:

@@ -22,6 +22,30 @@ def test_the_page_names_the_figures_that_the_benchmark_takes() -> None:
     assert page.names(text) == [row.name for row in ROWS]
 
 
+def test_the_page_names_the_figures_that_are_taken_in_a_browser() -> None:
+    text = (Path(__file__).parents[2] / page.PAGE).read_text()
+    _, head, browser = text.partition(page.BROWSER)
+    assert head
+    assert page.names(browser) == [row.name for part in UI_PARTS.values() for row in part.ROWS]
+
+
+def test_each_benchmark_leaves_the_others_part_of_the_page_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "page.md"
+    monkeypatch.setattr(page, "PAGE", place)
+    monkeypatch.setattr(page.growth, "draw", lambda taken: None)
+    place.write_text("")
+    one, two = Row("one", 2), Row("two", 5, "ms", most=True)
+    page.write([one], [one.figure(3, "")], [])
+    page.write_browser([two], [two.figure(3, "")])
+    both = place.read_text()
+    page.write([one], [one.figure(3, "")], [])
+    assert place.read_text() == both
+    assert page.names(both) == ["one"]
+    assert page.names(both.partition(page.BROWSER)[2]) == ["two"]
+
+
 def test_every_figure_has_a_name_of_its_own() -> None:
     rows = [*ROWS, *(row for part in UI_PARTS.values() for row in part.ROWS)]
     assert len({row.name for row in rows}) == len(rows)

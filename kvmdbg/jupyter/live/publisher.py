@@ -24,6 +24,18 @@ WAIT: Final = 0.1
 """Seconds for which a turn is waited for before the run's progress is told."""
 
 
+def ready_after(ready: float, began: float) -> float:
+    """When a snapshot may begin, in seconds, after one that was ready and began then.
+
+    At most sixty a second and one more: one that came late does not delay the next, so that a guest
+    that stops sixty times a second, more or less evenly, is told of at once.
+
+    >>> round(ready_after(1.0, 1.01) - 1.0, 4)
+    0.0167
+    """
+    return max(ready, began - FRAME) + FRAME
+
+
 class Publisher:
     """One thread for one hub; it sleeps until something is due."""
 
@@ -65,7 +77,7 @@ class Publisher:
                 continue  # the VM went away in between: what comes next says so
             except Exception as error:  # a bug of ours must not leave the views blind for ever
                 self._hub.tell({"op": "note", "says": f"a bug in kvmdbg: {error!r}"[:200]})
-            ready = max(ready, began - FRAME) + FRAME  # one that came late does not delay the next
+            ready = ready_after(ready, began)
             now = perf_counter()
             sleep(max(ready - now, min(now - began, FRAME)))  # half of the time is the guest's
 
