@@ -19,6 +19,12 @@ import kvmdbg
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "kvmdbg").rglob("*.py"))
+FRONT_END = sorted(
+    [
+        *(ROOT / "kvmdbg/jupyter/widgets/esm").glob("*.js"),
+        *(ROOT / "labextension/src").rglob("*.ts"),
+    ]
+)
 TEST_FILES = sorted((ROOT / "tests").rglob("*.py"))
 HEAVY = ("unicorn", "capstone", "llvmlite", "numpy", "matplotlib", "IPython")
 MOST_LINES = 450
@@ -108,9 +114,16 @@ def test_a_module_opens_with_a_docstring(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", [*MODULES, *FRONT_END], ids=name_of)
 def test_a_module_is_short_enough_to_be_one_thing(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("path", FRONT_END, ids=name_of)
+def test_a_file_of_the_front_end_says_what_it_is_and_must_not_know(path: Path) -> None:
+    opening = path.read_text().partition("*/")[0]
+    assert opening.startswith("/**")
+    assert "Must not know" in " ".join(opening.replace("*", " ").split())
 
 
 READING_ORDER = ROOT / "docs" / "reading-order.md"

@@ -2,13 +2,14 @@
  * The exit timeline's elements and what they do: gestures and keys go to the model, questions to the
  * kernel, and each change is drawn once a frame. Must not know: how a mark is drawn, or how rows come.
  */
-import { h, perFrame } from "./dom.js";
+import { perFrame } from "./dom.js";
 import { ExitStore } from "./exits.js";
 import { onTheme, themeOf } from "./theme.js";
 import { ExitBox } from "./timeline_box.js";
 import { OVERVIEW_HEIGHT, timelineElements } from "./timeline_elements.js";
 import { ExitFeed } from "./timeline_feed.js";
 import { keyMeaning, listenToPointers, listenToStrip } from "./timeline_input.js";
+import { TimelineBookmarks, placeAt } from "./timeline_bookmarks.js";
 import { TimelineModel } from "./timeline_model.js";
 import { exitTable, laneNames, laneTable, rangeWords, selectionBar, selectionWords } from "./timeline_panels.js";
 import { AXIS_HEIGHT, LANE_HEIGHT, paintOverview, paintTimeline } from "./timeline_picture.js";
@@ -16,7 +17,6 @@ import { counted, grouped, pixelOf, placeOf, rowAt } from "./timeline_scale.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 
-const FLAG_ROOM = 140; // pixels
 const PAINTED = "kvmdbg:timeline:painted";
 
 export class TimelineView {
@@ -35,7 +35,7 @@ export class TimelineView {
       axis: (axis) => this.setAxis(axis),
       follow: () => this.act("follow"),
       tables: () => this.openTables(),
-      named: (event) => void this.bookmark(event),
+      named: (event) => void this.bookmarks.set(event),
     });
     root.classList.add("kvmdbg-tl");
     root.append(...this.parts.children);
@@ -50,8 +50,7 @@ export class TimelineView {
     this.named = "";
     /** @type {unknown[]} what the tables show */
     this.tabled = [];
-    /** @type {Map<string, HTMLElement>} */
-    this.flags = new Map();
+    this.bookmarks = new TimelineBookmarks(channel, this.parts, this.store, this.model, (name) => void this.goto({ name }));
     this.endings = this.listen();
     this.feed = new ExitFeed(channel, this.store, () => this.came());
     this.feed.start();
@@ -99,7 +98,7 @@ export class TimelineView {
   /** Rows have come, or the present is another one. */
   came() {
     const { model, store, channel } = this;
-    const marks = Object.keys(channel.snapshot?.bookmarks ?? {}).length > 0;
+    const marks = this.bookmarks.known.length > 0;
     if (marks || model.axis === "clock" || model.selection || this.open) this.feed.needClocks();
     if (model.epoch !== store.epoch) this.box.hide();
     if (this.wanted && store.searchable) this.turn("clock");
@@ -207,7 +206,7 @@ export class TimelineView {
       farther: () => this.move(() => model.zoom(2)),
       all: () => this.move(() => model.see(model.all)),
       travel: () => model.cursor !== null && void this.travel(model.cursor),
-      bookmark: () => this.askName(),
+      bookmark: () => this.bookmarks.ask(`exit-${Math.max(0, this.feed.part.here - 1)}`),
       follow: () => this.move(() => model.follow(!model.following)),
       clear: () => this.move(() => model.select(null)),
     };
@@ -307,38 +306,6 @@ export class TimelineView {
     this.parts.says.say(answer.says === this.channel.says ? "" : answer.says);
   }
 
-  askName() {
-    const naming = /** @type {HTMLFormElement} */ (this.parts.naming);
-    const value = `exit-${Math.max(0, this.feed.part.here - 1)}`;
-    const field = /** @type {HTMLInputElement} */ (h("input", { "aria-label": "name of the bookmark", value, size: 16 }));
-    field.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.key === "Escape") this.endNaming();
-      if (event.key !== "Enter") return;
-      event.preventDefault(); // notebooks keep Enter from sending a form
-      naming.requestSubmit();
-    });
-    naming.replaceChildren(field, h("button", { type: "submit" }, "Set"));
-    naming.hidden = false;
-    field.focus();
-    field.select();
-  }
-
-  endNaming() {
-    this.parts.naming.hidden = true;
-    this.parts.naming.replaceChildren();
-    this.parts.plot.focus();
-  }
-
-  /** @param {Event} event */
-  async bookmark(event) {
-    event.preventDefault();
-    const name = this.parts.naming.querySelector("input")?.value ?? "";
-    this.endNaming();
-    const answer = await this.channel.ask("bookmark", { name });
-    this.parts.says.say(answer.ok ? `bookmark ${answer.says}` : answer.says);
-  }
-
   // A frame
 
   paint() {
@@ -347,7 +314,7 @@ export class TimelineView {
     const began = performance.now();
     if (this.stale) {
       this.placeNames();
-      this.placeFlags();
+      this.bookmarks.renew();
       parts.canvas.style.height = `${model.lanes.length * LANE_HEIGHT + AXIS_HEIGHT}px`;
       paintOverview(parts.strip, width, OVERVIEW_HEIGHT, store, model, theme);
     }
@@ -378,22 +345,6 @@ export class TimelineView {
     for (const label of names.querySelectorAll("label")) if (label.dataset.lane === focused.dataset.lane) label.querySelector("input")?.focus();
   }
 
-  placeFlags() {
-    const marks = Object.entries(this.channel.snapshot?.bookmarks ?? {});
-    for (const [name, flag] of this.flags) {
-      if (marks.some(([other, clock]) => other === name && String(clock) === flag.dataset.clock)) continue;
-      flag.remove();
-      this.flags.delete(name);
-    }
-    for (const [name, clock] of marks) {
-      if (this.flags.has(name)) continue;
-      const title = `bookmark ${name}, clock ${grouped(clock)}: go there`;
-      const flag = h("button", { class: "kvmdbg-tl-flag", "data-clock": clock, title, onclick: () => void this.goto({ name }) }, `⚑ ${name}`);
-      this.flags.set(name, flag);
-      this.parts.flagged.append(flag);
-    }
-  }
-
   /** What is not on the canvas but moves with it. */
   placeElements() {
     const { model, store, width, parts } = this;
@@ -401,14 +352,7 @@ export class TimelineView {
     const here = x(model.here);
     placeAt(parts.nowLabel, here < 0 || here > width ? -1 : Math.min(Math.max(here, 12), width - 12), width, store.size > 0);
     placeAt(parts.aheadLabel, Math.max(0, here + 24), width - 110, model.ahead);
-    for (const flag of this.flags.values()) {
-      const clock = Number(flag.dataset.clock);
-      const at = x(model.axis === "clock" ? clock : store.upTo(clock));
-      const left = at > width - FLAG_ROOM;
-      placeAt(flag, at, width, store.searchable);
-      if (left) flag.style.transform += " translateX(-100%)";
-      flag.classList.toggle("kvmdbg-tl-flag-left", left);
-    }
+    this.bookmarks.place(width);
     const [left, right] = [pixelOf(model.all, 100, model.span.from), pixelOf(model.all, 100, model.span.to)];
     parts.frame.style.left = `${left}%`;
     parts.frame.style.width = `${Math.max(right - left, 0.4)}%`;
@@ -469,15 +413,4 @@ function scrollable(region, name, on) {
     if (on) region.setAttribute(attribute, value);
     else region.removeAttribute(attribute);
   }
-}
-
-/**
- * @param {HTMLElement} element
- * @param {number} x
- * @param {number} most
- * @param {boolean} on
- */
-function placeAt(element, x, most, on) {
-  element.style.display = on && x >= 0 && x <= most ? "" : "none";
-  element.style.transform = `translateX(${Math.round(x)}px)`;
 }
