@@ -1,5 +1,5 @@
 /**
- * What the extension's plugins share: the notebooks' links and the settings.
+ * What the plugins share: the notebooks' links and the settings. Must not know: the plugins.
  */
 import { Notification } from '@jupyterlab/apputils';
 import { Token } from '@lumino/coreutils';

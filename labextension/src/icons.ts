@@ -1,5 +1,6 @@
 /**
  * The commands' icons: JupyterLab's own, and the one that it does not have, a processor.
+ * Must not know: the commands.
  */
 import {
   LabIcon,

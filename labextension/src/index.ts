@@ -1,7 +1,8 @@
 /**
  * The extension's plugins: the bench that they share, assembly cells, the panel with its commands,
  * the status bar's item. Only here it is said which of JupyterLab's services each of them needs;
- * all are optional but the notebook tracker, for Notebook 7 has fewer of them.
+ * all are optional but the notebook tracker, for Notebook 7 has fewer of them. Must not know: what
+ * the plugins do.
  */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';

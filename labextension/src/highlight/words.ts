@@ -1,6 +1,6 @@
 /**
  * The words of x86 assembly that are told apart by name: registers, sizes, directives, prefixes.
- * A mnemonic needs no list: it is the first word of a statement.
+ * A mnemonic needs no list: it is the first word of a statement. Must not know: the dialects.
  */
 
 const REGISTER = new RegExp(
