@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .loading import load, number
+
 if TYPE_CHECKING:
     from ..debugger.divergence import Comparison
-    from ..debugger.vm import Vm
 
 NAME: Final = "compare"
 HELP: Final = "Run a program on two engines in lock-step and show where they part."
@@ -21,7 +22,6 @@ EXAMPLES: Final = (
     "kvmdbg compare demo.s unicorn unicorn:svm   what differs on AMD's processors",
     "kvmdbg compare boot.bin --mode real --at 0x7c00 --by exit",
 )
-_SOURCES: Final = (".s", ".asm", ".inc")
 _RAM: Final = 16 * 2**20
 _EQUAL, _PARTED, _INTERRUPTED = 0, 1, 130
 
@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", nargs="?", default="kvm", help="the other side")
     modes = ("real", "protected", "long")
     parser.add_argument("--mode", choices=modes, default="long", help="the processor's mode")
-    parser.add_argument("--at", type=_number, help="where the first byte goes (0x8000)")
-    parser.add_argument("--steps", type=_number, default=100_000, help="compare at most so many")
+    parser.add_argument("--at", type=number, help="where the first byte goes (0x8000)")
+    parser.add_argument("--steps", type=number, default=100_000, help="compare at most so many")
     parser.add_argument(
         "--by", choices=("instruction", "exit"), default="instruction", help="the unit of a step"
     )
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from ..views.comparison import comparison
 
     with Vm(mode=args.mode, ram=_RAM) as vm:
-        _load(vm, args.file, args.mode, args.at)
+        load(vm, args.file, args.mode, args.at)
         found = compare_vm(vm, args.a, args.b, args.steps, args.by)
         labels = {address: name for name, address in reversed(list(vm.symbols.items()))}
         sys.stdout.write(text.render(comparison(found, labels)) + "\n")
@@ -59,30 +59,3 @@ def _status(found: Comparison) -> int:
     if not found.equal:
         return _PARTED
     return _INTERRUPTED if found.ended == "interrupted" else _EQUAL
-
-
-def _load(vm: Vm, file: Path, mode: str, at: int | None) -> None:
-    """Assembler text is told by its name; anything else is loaded as it is."""
-    from ..errors import LoadError
-    from ..program import assemble
-    from ..program.load import ORIGIN
-
-    if file.suffix.lower() not in _SOURCES:
-        vm.load(file, at=at)
-        return
-    try:
-        source = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LoadError(f"cannot read {str(file)!r}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise LoadError(f"{str(file)!r} is no text; a flat binary has another suffix") from None
-    vm.load(assemble(source, mode=mode, org=ORIGIN if at is None else at))
-
-
-def _number(word: str) -> int:
-    """A number as C writes it.
-
-    >>> _number("0x7c00")
-    31744
-    """
-    return int(word, 0)

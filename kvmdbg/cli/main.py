@@ -16,7 +16,7 @@ from typing import Final, Protocol, cast
 from ..errors import KvmdbgError
 from ..version import __version__
 
-_MODULES: Final = ("doctor", "compare")
+_MODULES: Final = ("run", "replay", "check", "lab", "doctor", "compare")
 """In the order of the help; one that is not there is no command."""
 
 _WRONG, _INTERRUPTED, _PIPE_CLOSED = 2, 130, 141

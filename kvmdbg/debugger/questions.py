@@ -1,4 +1,4 @@
-"""The methods of a Vm that ask about its past. The guest stays where it stands.
+"""The methods of a Vm that ask about its past, or what is so now. The guest stays where it stands.
 
 Must not know: how a moment is reached, or how an answer is shown.
 """
@@ -16,7 +16,8 @@ from ..x86.decode import disassemble
 from ..x86.registers import MASK64, Regs, linear_pc
 from . import names
 from .answers import Times, Writer, WriterKind
-from .guest import LONGEST, PAGE, Guest
+from .expressions import compile_condition
+from .guest import LONGEST, PAGE, Guest, Moment
 from .planting import INT3
 from .travel import Travel
 from .visiting import Visit
@@ -100,6 +101,14 @@ class Questions:
             clocks = visit.past(self._travel.loaded, whole=True).times(pc)
             clocks.flags.writeable = False
             return Times(pc, self._guest.place(pc), clocks, now, visit.first, visit.last)
+
+    def evaluate(self, expression: str) -> int:
+        """What an expression is worth now: ``"ax"``, ``"word [si]"``, ``"zf and cx < 4"`` (0 or 1).
+
+        0 to 2**64-1. Raises ExpressionError, UnknownName and AddressError.
+        """
+        self._check()
+        return compile_condition(expression).evaluate(Moment(self._guest))
 
     def _check_telling(self) -> None:
         self._check()

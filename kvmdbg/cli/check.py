@@ -1,0 +1,150 @@
+"""``kvmdbg check``: submissions of a lab graded, each in kernels of its own, several at once.
+
+Must not know: how one of them is graded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ..lab.grading import Grade, Key
+    from ..lab.kernels import Limits
+
+NAME: Final = "check"
+HELP: Final = "Grade submissions of a lab by the lecturer's own checks, or see a notebook run."
+EXAMPLES: Final = (
+    "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --jobs 2",
+    "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --seed {parent} --json",
+    "kvmdbg check --lab instructor.ipynb instructor.ipynb    does the solution get all points?",
+)
+_LESS: Final = 1
+_UNGRADED: Final = 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``kvmdbg check``."""
+    parser.add_argument("notebooks", type=Path, nargs="+", metavar="NOTEBOOK")
+    parser.add_argument("--lab", type=Path, required=True, help="the lecturer's notebook")
+    parser.add_argument("--json", action="store_true", help="one line for each check")
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, help="seconds for each kernel (30), a cell a third"
+    )
+    parser.add_argument("--memory", type=int, default=1024, help="MiB for each kernel (1024)")
+    parser.add_argument("--jobs", type=int, default=1, help="so many at once (1)")
+    parser.add_argument(
+        "--seed",
+        default="",
+        help="whose variant: {parent} and {stem} are the file's folder and name",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: all points everywhere; 1: not all; 3: something died, timed out or could not be checked.
+
+    Raises BadInput, ToolMissing.
+    """
+    from ..errors import BadInput
+    from ..lab import grading, notebooks
+    from ..lab.kernels import Limits, check_tools
+
+    if args.jobs < 1 or not args.timeout > 0 or args.memory < 256:
+        raise BadInput("--jobs is at least 1, --timeout more than 0, --memory at least 256")
+    check_tools()
+    key = grading.key_of(notebooks.read(args.lab))
+    limits = Limits(args.timeout, args.memory << 20)
+    worst = 0
+    for path, grade in _graded(args.notebooks, key, limits, args.seed, args.jobs):
+        lines = _json_lines(path, grade) if args.json else _text(path, grade)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+        worst = max(worst, _status(grade))
+    return worst
+
+
+def _status(grade: Grade) -> int:
+    if grade.end != "done":
+        return _UNGRADED
+    return 0 if grade.passed else _LESS
+
+
+def _graded(
+    paths: Sequence[Path], key: Key, limits: Limits, seed: str, jobs: int
+) -> Iterator[tuple[Path, Grade]]:
+    """In the order in which they end, with a line of progress on a terminal."""
+    with ThreadPoolExecutor(jobs) as pool:
+        running = {pool.submit(_one, path, key, limits, seed): path for path in paths}
+        try:
+            yield from _counted(running)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _counted(running: dict[Future[Grade], Path]) -> Iterator[tuple[Path, Grade]]:
+    live = sys.stderr.isatty()
+    for number, done in enumerate(as_completed(running), 1):
+        if live:
+            sys.stderr.write("\r\x1b[K")
+        yield running[done], done.result()
+        if live:
+            sys.stderr.write(f"{number} of {len(running)} checked")
+            sys.stderr.flush()
+    if live:
+        sys.stderr.write("\r\x1b[K")
+
+
+def _one(path: Path, key: Key, limits: Limits, seed: str) -> Grade:
+    """One file. A submission that is no notebook gets no points, and the others are graded."""
+    from ..errors import BadInput
+    from ..lab import grading, notebooks
+
+    whose = seed.replace("{parent}", path.resolve().parent.name).replace("{stem}", path.stem)
+    try:
+        submission = notebooks.read(path)
+    except BadInput as error:
+        return grading.nothing(key, str(error))
+    return grading.grade(submission, key, limits, whose)
+
+
+def _json_lines(path: Path, grade: Grade) -> Iterable[str]:
+    """One line for each check, and one for the whole."""
+    for task in grade.tasks:
+        for number, one in enumerate(task["checks"]):
+            yield json.dumps({"notebook": str(path), "task": task["task"], "number": number, **one})
+        if task["problem"]:
+            told = {key: task[key] for key in ("task", "passed", "points", "of", "problem")}
+            yield json.dumps({"notebook": str(path), **told})
+    whole: dict[str, Any] = {
+        "notebook": str(path),
+        "passed": grade.passed,
+        "points": grade.points,
+        "of": grade.of,
+        "end": grade.end,
+        "problem": grade.problem,
+        "seed": grade.seed,
+        "seconds": round(grade.seconds, 2),
+        "peak_mib": grade.peak >> 20,
+    }
+    yield json.dumps(whole)
+
+
+def _text(path: Path, grade: Grade) -> Iterable[str]:
+    from ..views.tables import printable
+
+    yield f"{path}: {grade.points:g} of {grade.of:g} points, {grade.seconds:.1f} s"
+    if grade.problem:
+        yield f"  {grade.end}: {printable(grade.problem)}"
+    for task in grade.tasks:
+        yield f"  {task['task']}: {task['points']:g} of {task['of']:g}"
+        if task["problem"]:
+            yield f"    not all was checked: {printable(task['problem'])}"
+        for one in task["checks"]:
+            if not one["passed"]:
+                yield f"    {printable(one['check'])}: {printable(one['message'])}"

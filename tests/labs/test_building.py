@@ -1,0 +1,129 @@
+"""``kvmdbg lab build``: what students get of a lecturer's notebook, and what they do not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nbformat import from_dict, validate
+
+from kvmdbg.cli import main
+from kvmdbg.errors import BadInput
+from kvmdbg.lab import sealed
+from kvmdbg.lab.building import student_version, written
+from kvmdbg.lab.notebooks import read, source_of
+from tests.labs.submissions import INSTRUCTOR, STUDENT
+
+CHECK = 'task = lab.task("one", points=2)\ntask.predict("x", x, points=2) == 5'
+
+
+def notebook(*sources: str) -> dict[str, Any]:
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [{**code, "id": f"c{n}", "source": source} for n, source in enumerate(sources)]
+    return {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def built(*sources: str) -> list[str]:
+    return [source_of(cell) for cell in student_version(notebook(*sources, CHECK))["cells"]]
+
+
+def test_a_solution_becomes_places_for_its_names() -> None:
+    source = "### BEGIN SOLUTION\nx = 5\nif x:\n    z = 1\ny = 6\n### END SOLUTION\nx"
+    assert built(source)[0] == "# your answer here\nx = ...\ny = ...\nx"
+
+
+def test_a_solution_in_assembler_becomes_a_comment() -> None:
+    source = "%%asm fixed\nstart:\n; ### BEGIN SOLUTION\n nop\n; ### END SOLUTION\n hlt"
+    assert built(source)[0] == "%%asm fixed\nstart:\n; your answer here\n hlt"
+
+
+def test_hidden_tests_are_gone() -> None:
+    source = (
+        f"{CHECK.replace('one', 'two')}\n### BEGIN HIDDEN TESTS\nsecret()\n### END HIDDEN TESTS"
+    )
+    assert built(source)[0] == CHECK.replace("one", "two")
+
+
+def test_a_hidden_value_is_sealed_in_its_place() -> None:
+    made = built(CHECK.replace("one", "é").replace("== 5", "== hidden(77)  # ü"))[0]
+    begin, _, text = made.partition('sealed("')
+    text, _, end = text.partition('")')
+    assert (begin[-3:], end) == ("== ", "  # ü")
+    assert sealed(text).matches(77)
+    assert not sealed(text).matches(78)
+
+
+def test_a_hidden_value_that_is_worked_out_is_refused_with_its_cell() -> None:
+    with pytest.raises(BadInput, match=r"cell 1: hidden\(\)"):
+        built(CHECK.replace("one", "two").replace("5", "hidden(a + 1)"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["### BEGIN SOLUTION\nx", "### END SOLUTION", "### BEGIN HIDDEN TESTS\n### END SOLUTION"],
+)
+def test_markers_without_partners_are_refused_with_their_cell(source: str) -> None:
+    with pytest.raises(BadInput, match="cell 1"):
+        built(source)
+
+
+def test_a_notebook_without_checks_is_no_lab() -> None:
+    with pytest.raises(BadInput, match="no check"):
+        student_version(notebook("x = 5"))
+
+
+def test_two_tasks_of_one_name_are_refused() -> None:
+    with pytest.raises(BadInput, match="one"):
+        built(CHECK)
+
+
+def test_metadata_for_nbgrader_are_put_in_where_there_are_none() -> None:
+    cells = student_version(notebook("### BEGIN SOLUTION\nx = 5\n### END SOLUTION", CHECK))["cells"]
+    solution, check = (cell["metadata"]["nbgrader"] for cell in cells)
+    assert (solution["solution"], solution["locked"], solution["grade"]) == (True, False, False)
+    assert (check["grade"], check["locked"], check["points"]) == (True, True, 2)
+
+
+def test_metadata_for_nbgrader_are_kept() -> None:
+    source = notebook(CHECK)
+    source["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "mine", "points": 2}, "tags": ["a"]}
+    made = student_version(source)["cells"][0]["metadata"]
+    assert made == source["cells"][0]["metadata"]
+
+
+def test_the_students_version_of_lab_1_is_up_to_date() -> None:
+    assert main.main(["lab", "build", str(INSTRUCTOR), str(STUDENT), "--check"]) == 0
+
+
+def test_the_students_version_of_lab_1_holds_no_solution_and_no_hidden_check() -> None:
+    text = STUDENT.read_text(encoding="utf-8")
+    assert [word for word in ("SOLUTION", "HIDDEN", "cx, 8", "hidden(9)") if word in text] == []
+
+
+@pytest.mark.parametrize("path", [INSTRUCTOR, STUDENT], ids=lambda path: path.name)
+def test_lab_1_is_a_valid_notebook_without_results(path: Path) -> None:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    validate(from_dict(found))
+    assert [cell["id"] for cell in found["cells"] if cell.get("outputs")] == []
+
+
+def test_the_same_source_gives_the_same_bytes() -> None:
+    assert written(student_version(read(INSTRUCTOR))) == written(student_version(read(INSTRUCTOR)))
+
+
+def test_a_file_that_is_no_notebook_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.ipynb"
+    path.write_text("[]")
+    assert main.main(["lab", "build", str(path), str(tmp_path / "y.ipynb")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_lecturers_notebook_is_never_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["lab", "build", str(INSTRUCTOR), str(INSTRUCTOR)]) == 2
+    assert "cannot replace" in capsys.readouterr().err

@@ -1,0 +1,134 @@
+"""Lab 01 handed in by all sorts of students: each gets the points that the work deserves.
+
+Each submission takes two real kernels. Must not know: how they are made.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvmdbg.cli import main
+from kvmdbg.lab import grading, notebooks
+from kvmdbg.lab.grading import Grade
+from kvmdbg.lab.kernels import Limits
+from tests.labs.submissions import CHEAT, ENDLESS, HALF, INSTRUCTOR, RIGHT, WRONG, written
+
+KEY = grading.key_of(notebooks.read(INSTRUCTOR))
+
+
+def graded(answers: dict[str, str], more: str = "", seconds: float = 30.0, seed: str = "") -> Grade:
+    return grading.grade(written(answers, more), KEY, Limits(seconds), seed)
+
+
+@cache
+def right() -> Grade:
+    return graded(RIGHT)
+
+
+@cache
+def endless() -> Grade:
+    return graded(ENDLESS)
+
+
+def points(grade: Grade) -> dict[str, Any]:
+    return {task["task"]: task["points"] for task in grade.tasks}
+
+
+def test_a_right_submission_gets_all_points_and_passes() -> None:
+    assert (points(right()), right().end, right().passed) == (
+        {"culprit": 4, "fix": 4},
+        "done",
+        True,
+    )
+
+
+def test_the_points_that_can_be_had_are_the_labs() -> None:
+    assert right().of == 8
+
+
+def test_a_half_right_submission_gets_what_is_right() -> None:
+    grade = graded(HALF)
+    assert points(grade) == {"culprit": 2, "fix": 3}
+    assert not grade.passed
+
+
+def test_a_wrong_submission_gets_only_what_holds_of_any_program_that_ends() -> None:
+    grade = graded(WRONG)
+    assert points(grade) == {"culprit": 0, "fix": 2}  # it halts, and it clears scratch
+
+
+def test_an_endless_guest_gets_nothing_although_its_sum_is_right() -> None:
+    assert points(endless()) == {"culprit": 4, "fix": 0}
+    assert not endless().passed
+
+
+def test_an_endless_guest_is_told_so() -> None:
+    messages = [one["message"] for one in endless().tasks[1]["checks"]]
+    assert all("budget" in message for message in messages)
+
+
+def test_an_endless_guest_costs_no_more_than_a_second_over_its_budget() -> None:
+    assert endless().seconds < right().seconds + 1
+
+
+def test_overwritten_checks_and_printed_results_gain_nothing() -> None:
+    grade = graded(RIGHT, CHEAT)
+    assert grade.points == 0
+    assert not grade.passed
+
+
+def test_a_killed_kernel_gets_no_points() -> None:
+    grade = graded(RIGHT, "import os\nos._exit(0)")
+    assert (grade.points, grade.end, grade.passed) == (0, "died", False)
+
+
+def test_a_cell_that_never_ends_is_no_pass_but_keeps_the_answers_before_it() -> None:
+    grade = graded(RIGHT, "while True: pass", seconds=9)
+    assert (grade.points, grade.end, grade.passed) == (8, "timeout", False)
+
+
+def test_a_kernel_that_eats_memory_is_ended() -> None:
+    run = Limits(20, 300 << 20)
+    grade = grading.grade(written(RIGHT, "x = b'x' * (700 << 20)\nwhile True: pass"), KEY, run)
+    assert (grade.points, grade.end) == (0, "died")
+
+
+def test_a_seed_from_outside_counts_over_the_notebooks() -> None:
+    grade = graded(RIGHT, seed="linus")
+    assert grade.seed == "linus"
+    assert grade.points == 8
+
+
+def test_check_writes_one_json_line_per_check_and_one_for_the_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / "half.ipynb", tmp_path / "broken.ipynb"]
+    paths[0].write_text(json.dumps(written(HALF)))
+    paths[1].write_text("no notebook")
+    argv = ["check", "--lab", str(INSTRUCTOR), *map(str, paths), "--json", "--jobs", "2"]
+    assert main.main(argv) == 3
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    half = [line for line in lines if line["notebook"] == str(paths[0])]
+    assert len(half) == 7
+    assert (half[-1]["points"], half[-1]["of"], half[-1]["end"]) == (5, 8, "done")
+    whole = [line for line in lines if line["notebook"] == str(paths[1])][-1]
+    assert (whole["points"], whole["end"]) == (0, "error")
+
+
+def test_a_submission_cannot_write_into_the_graders_output(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cheat.ipynb"
+    path.write_text(json.dumps(written(WRONG, "import os\nos.write(1, b'passed')")))
+    assert main.main(["check", "--lab", str(INSTRUCTOR), str(path), "--json"]) == 1
+    assert all(line.startswith("{") for line in capfd.readouterr().out.splitlines())
+
+
+def test_the_lecturers_own_notebook_gets_all_points(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["check", "--lab", str(INSTRUCTOR), str(INSTRUCTOR)]) == 0
+    assert "8 of 8 points" in capsys.readouterr().out
