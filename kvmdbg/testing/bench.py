@@ -7,11 +7,13 @@ not know: what is checked.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, get_args
 
 from ..engines import Capability, Engine
+from ..errors import VmBusy
 from ..exits import Exit
 from ..machine.layout import ORIGIN, default_guest, gate
 from ..uapi import GuestDbg
@@ -136,6 +138,15 @@ class Bench:
         """KVM_SET_REGS with some registers changed."""
         self.engine.set_regs(self.engine.get_regs()._replace(**values))
 
+    def _wait_until_it_runs(self) -> None:
+        """Until the engine refuses others; for one that never does, a moment."""
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            try:
+                self.engine.get_regs()
+            except VmBusy:
+                return
+
     @contextmanager
     def running(self) -> Iterator[list[Exit]]:
         """Inside, the guest runs in another thread; its exit stands in the list afterwards."""
@@ -149,6 +160,7 @@ class Bench:
         thread = threading.Thread(target=go, daemon=True)
         thread.start()
         started.wait(SECONDS)
+        self._wait_until_it_runs()
         try:
             yield exits
         finally:
