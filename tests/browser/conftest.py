@@ -12,14 +12,16 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error
+from playwright.sync_api import Browser, Error, expect
 
-from tests.browser.chromium import CHROMIUM, SIZE, Watched, chromium
+from tests.browser.chromium import CHROMIUM, SECONDS, SIZE, Watched, chromium
 from tests.browser.lab import FRONT_ENDS, ROOT, Server, serve
 from tests.browser.notebook_page import NotebookPage
 
 PICTURES = ROOT / "build" / "browser"
 FAILED = pytest.StashKey[bool]()
+
+expect.set_options(timeout=1000 * SECONDS)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -86,9 +88,21 @@ def watched(request: pytest.FixtureRequest, new_page: OpenPage) -> Iterator[Watc
     """A page; the test fails if anything in it does."""
     with new_page() as watched:
         yield watched
-        if request.node.stash.get(FAILED, False):
-            leave_evidence(request.node, watched)
-        assert watched.errors == [], "the page failed, not the test"
+        look_back(request.node, watched)
+
+
+@pytest.fixture(scope="module")
+def shared_page(new_page: OpenPage) -> Iterator[Watched]:
+    """One page for all tests of a file, which leave it as they found it; see ``shared``."""
+    with new_page() as watched:
+        yield watched
+
+
+@pytest.fixture
+def shared(request: pytest.FixtureRequest, shared_page: Watched) -> Iterator[Watched]:
+    """The shared page; the test fails if anything in it does."""
+    yield shared_page
+    look_back(request.node, shared_page)
 
 
 OpenNotebook = Callable[[Server, list[str]], NotebookPage]
@@ -115,6 +129,14 @@ def open_notebook(
         return NotebookPage.of(watched.page, server, name, sources)
 
     return open_new
+
+
+def look_back(item: pytest.Item, watched: Watched) -> None:
+    """What a page had to say about the test that is over."""
+    if item.stash.get(FAILED, False):
+        leave_evidence(item, watched)
+    errors, watched.errors[:] = list(watched.errors), []
+    assert errors == [], "the page failed, not the test"
 
 
 def leave_evidence(item: pytest.Item, watched: Watched) -> None:

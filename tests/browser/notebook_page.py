@@ -20,6 +20,7 @@ from tests.browser.lab import Server
 
 KERNELSPEC = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 CELL_SECONDS = 60
+TRIES = 5
 
 # `info` comes after the kernel's first answer: only then is a cell run and not dropped.
 _READY = """async () => {
@@ -37,7 +38,16 @@ _RUN = """async (number) => {
   notebook.deselectAll();
   await jupyterapp.commands.execute('notebook:run-cell');
 }"""
-_START = _RUN.replace("await jupyterapp.commands", "void jupyterapp.commands")
+_WRITE = """([number, source]) => {
+  const cells = jupyterapp.shell.currentWidget.content.widgets;
+  cells.at(number).model.sharedModel.setSource(source);
+  return cells.indexOf(cells.at(number));
+}"""
+# Not by the kernel's status: what a view asks makes that idle, also while a cell runs.
+_START = f"""(number) => {{
+  window.kvmdbgOver = false;
+  void ({_RUN})(number).finally(() => {{ window.kvmdbgOver = true; }});
+}}"""
 _STATUS = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status"
 _EXPECT_RESTART = """() => {
   const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -55,6 +65,10 @@ _CELLS = """() => {
     kind: cell.cell_type, count: cell.execution_count ?? null, outputs: cell.outputs ?? [],
   }));
 }"""
+
+
+class CellFailed(RuntimeError):
+    """A cell ended in an error where none was expected; the message has it."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +133,38 @@ class NotebookPage:
         return self.cell(number).locator(".jp-Cell-outputArea")
 
     def run(self, number: int, seconds: float = CELL_SECONDS) -> CellState:
-        """Run a cell and wait until the kernel is done with it, well or not."""
-        call(self.page, _RUN, number, seconds)
-        return self.cells()[number]
+        """Run a cell and wait until the kernel is done with it, well or not.
+
+        A kernel that has just been interrupted may abort what comes next: then it is run again.
+        """
+        for _ in range(TRIES):
+            call(self.page, _RUN, number, seconds)
+            state = self.cells()[number]
+            if state.count is not None:
+                return state
+        raise CellFailed(f"cell {number} was not run")
 
     def start(self, number: int) -> None:
         """Run a cell and wait until the kernel is at work."""
         call(self.page, _START, number)
         self.page.wait_for_function(f"() => {_STATUS} === 'busy'")
+
+    def write(self, number: int, source: str) -> int:
+        """Put another text into a cell, -1 for the last; gives its place."""
+        return int(call(self.page, _WRITE, [number, source]))
+
+    def do(self, source: str, seconds: float = CELL_SECONDS) -> CellState:
+        """Run something in the notebook's last cell, which is there for that; it must not fail."""
+        state = self.run(self.write(-1, source), seconds)
+        if state.error:
+            raise CellFailed(f"{source}: {state.error}")
+        return state
+
+    def begin(self, source: str) -> int:
+        """Start something in the last cell and wait until the kernel is at work; its place."""
+        number = self.write(-1, source)
+        self.start(number)
+        return number
 
     def run_all(self, seconds: float = 2 * CELL_SECONDS) -> list[CellState]:
         """Every cell from top to bottom; it ends at a cell that fails."""
@@ -139,15 +177,25 @@ class NotebookPage:
         """All cells as the model has them now."""
         return [CellState(**cell) for cell in call(self.page, _CELLS)]
 
+    @property
+    def busy(self) -> bool:
+        """Whether the cell that was started is not over yet."""
+        return bool(call(self.page, "() => window.kvmdbgOver === false"))
+
     def wait_until_idle(self) -> None:
-        """The kernel has nothing to do."""
-        self.page.wait_for_function(f"() => {_STATUS} === 'idle'")
+        """The cell that was started is over."""
+        self.page.wait_for_function("() => window.kvmdbgOver !== false")
 
     def press(self, item: str) -> None:
         """Click a button of the notebook's toolbar: ``interrupt``, ``restart``, ``run``."""
         self.page.locator(
             f'.jp-NotebookPanel-toolbar [data-jp-item-name="{item}"] jp-button'
         ).click()
+
+    def interrupt(self) -> None:
+        """Click stop and wait until no cell is under way."""
+        self.press("interrupt")
+        self.wait_until_idle()
 
     def restart(self) -> None:
         """Click restart, say yes, and wait for the new kernel."""

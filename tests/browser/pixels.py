@@ -12,8 +12,9 @@ _COUNT = """canvas => {
   for (let alpha = 3; alpha < data.length; alpha += 4) if (data[alpha]) count++;
   return count;
 }"""
-_COLORS = """canvas => {
-  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+_COLORS = """(canvas, [top, bottom]) => {
+  const height = (bottom ?? canvas.height) - top;
+  const { data } = canvas.getContext('2d').getImageData(0, top, canvas.width, height);
   const counts = {};
   for (let at = 0; at < data.length; at += 4) {
     if (data[at + 3] < 255) continue;
@@ -35,9 +36,9 @@ def nontransparent_pixels(canvas: Locator) -> int:
     return int(canvas.evaluate(_COUNT))
 
 
-def colors(canvas: Locator) -> dict[str, int]:
-    """How many opaque pixels there are of each colour, ``{"#0072b2": 12}``."""
-    found: dict[str, Any] = canvas.evaluate(_COLORS)
+def colors(canvas: Locator, top: int = 0, bottom: int | None = None) -> dict[str, int]:
+    """How many opaque pixels there are of each colour, ``{"#0072b2": 12}``; of those rows."""
+    found: dict[str, Any] = canvas.evaluate(_COLORS, [top, bottom])
     return found
 
 
