@@ -5,6 +5,7 @@ Must not know: what a view shows, or what a message says.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class LiveSession:
         }
         for name, handler in self._handlers.items():
             self._events.register(name, handler)
+        atexit.register(self.close)
         comms = getattr(getattr(shell, "kernel", None), "comm_manager", None)
         if comms is not None:
             self._targets = Targets(comms, self.hub)
@@ -51,7 +53,8 @@ class LiveSession:
         return KINDS[kind](self._line)
 
     def close(self) -> None:
-        """Undo all of it."""
+        """Undo all of it; also when Python ends, which no thread of ours may outlive."""
+        atexit.unregister(self.close)
         for name, handler in self._handlers.items():
             self._events.unregister(name, handler)
         for part in (self._targets, self._button, self._line, self.hub):

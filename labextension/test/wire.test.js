@@ -132,6 +132,13 @@ describe("the frame", () => {
     end();
     expect(document.querySelector(".kvmdbg-view")).toBeNull();
   });
+  it("keeps what is typed in it from the notebook's own keys", () => {
+    const typed = { ...view, mount: (/** @type {HTMLElement} */ root) => (root.append(document.createElement("select")), () => {}) };
+    framed(document.body, channel, typed);
+    const select = document.querySelector("select");
+    select.focus();
+    expect(select.hasAttribute("data-lm-suppress-shortcuts")).toBe(true);
+  });
   it("tells which snapshot was drawn", async () => {
     framed(document.body, channel, view);
     hear(snapshot(7));

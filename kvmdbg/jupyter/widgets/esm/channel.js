@@ -112,7 +112,7 @@ export class Channel {
       this.tell("running", message);
     } else if (message.op === "snapshot") {
       this.snapshot = message;
-      this.enter("live", message.says);
+      this.enter(message.state === "none" ? "closed" : "live", message.says);
       this.tell("snapshot", message);
       /** @type {Message[]} */ (message.rows ?? []).forEach((rows, n) => this.tell("exits", rows, [buffers[n]]));
     } else this.tell(message.op, message, buffers);

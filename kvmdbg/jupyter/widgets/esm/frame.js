@@ -24,6 +24,7 @@ export function framed(host, channel, view, options = {}) {
   const says = liveRegion();
   const inside = h("div", { class: "kvmdbg-live" });
   const root = h("section", { class: "kvmdbg-view", role: "region", "aria-label": view.title, tabindex: "-1" }, says.element, notice, inside);
+  root.addEventListener("focusin", keepKeys);
   host.append(root);
   const show = () => {
     root.dataset.state = channel.state;
@@ -43,6 +44,15 @@ export function framed(host, channel, view, options = {}) {
     off.forEach((end) => end());
     root.remove();
   };
+}
+
+/**
+ * What is typed in a view is the view's: JupyterLab would take a letter for a command (cut the cell).
+ * It looks at the element that has the focus before it looks at its own rules.
+ * @param {FocusEvent} event
+ */
+function keepKeys(event) {
+  if (event.target instanceof Element) event.target.setAttribute("data-lm-suppress-shortcuts", "true");
 }
 
 /**
