@@ -37,7 +37,7 @@ class LiveSession:
         }
         for name, handler in self._handlers.items():
             self._events.register(name, handler)
-        atexit.register(self.close)
+        atexit.register(self.hub.close)  # no thread of ours may outlive Python
         comms = getattr(getattr(shell, "kernel", None), "comm_manager", None)
         if comms is not None:
             self._targets = Targets(comms, self.hub)
@@ -53,8 +53,8 @@ class LiveSession:
         return KINDS[kind](self._line)
 
     def close(self) -> None:
-        """Undo all of it; also when Python ends, which no thread of ours may outlive."""
-        atexit.unregister(self.close)
+        """Undo all of it."""
+        atexit.unregister(self.hub.close)
         for name, handler in self._handlers.items():
             self._events.unregister(name, handler)
         for part in (self._targets, self._button, self._line, self.hub):
