@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from kvmdbg import Program, Vm, assemble
 from kvmdbg.errors import BadInput, UnknownName
@@ -182,6 +183,15 @@ def test_a_task_begun_again_begins_anew_and_its_vm_is_closed(lab: Lab) -> None:
         assert lab.results[0].points == 1
     lab.task("one", points=1)
     assert vm.closed
+
+
+def test_a_score_is_a_number_for_nbgrader_and_a_card_for_people(lab: Lab) -> None:
+    task = lab.task("one", points=2)
+    assert task.predict("<b>", 1, points=2) == 1
+    data, _ = DisplayFormatter().format(task.score)
+    assert float(data["text/plain"]) == 2.0
+    assert "2 of 2 points" in data["text/html"]
+    assert "&lt;b&gt;" in data["text/html"]
 
 
 def test_start_closes_the_vm_of_its_last_call(lab: Lab) -> None:

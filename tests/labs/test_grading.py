@@ -15,7 +15,7 @@ import pytest
 from kvmdbg.cli import main
 from kvmdbg.lab import grading, notebooks
 from kvmdbg.lab.grading import Grade
-from kvmdbg.lab.kernels import Limits
+from kvmdbg.lab.kernels import Limits, run_cells
 from tests.labs.submissions import CHEAT, ENDLESS, HALF, INSTRUCTOR, RIGHT, WRONG, written
 
 KEY = grading.key_of(notebooks.read(INSTRUCTOR))
@@ -118,6 +118,44 @@ def test_check_writes_one_json_line_per_check_and_one_for_the_whole(
     assert (half[-1]["points"], half[-1]["of"], half[-1]["end"]) == (5, 8, "done")
     whole = [line for line in lines if line["notebook"] == str(paths[1])][-1]
     assert (whole["points"], whole["end"]) == (0, "error")
+
+
+def test_errors_in_a_students_cells_are_told() -> None:
+    answers = {**RIGHT, "fix-answer": 'fixed = lab.assemble("mov", mode="real")'}
+    grade = graded(answers)
+    assert grade.points == 4
+    assert any("AssemblyError" in error for error in grade.errors)
+    assert "'fixed' is not defined" in grade.tasks[1]["problem"]
+
+
+def test_every_cell_of_the_lecturers_notebook_runs() -> None:
+    cells = [cell.source for cell in notebooks.code_cells(notebooks.read(INSTRUCTOR))]
+    run = run_cells(cells, "", Limits(), {}, stop=True)
+    assert (run.errors, run.end) == ([], "done")
+
+
+def test_a_notebook_without_checks_is_only_seen_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "walk.ipynb"
+    walk = written({})
+    tagged = {"tags": ["raises-exception"]}
+    walk["cells"] = [{**walk["cells"][-1], "source": "1/0", "metadata": tagged}]
+    path.write_text(json.dumps(walk))
+    assert main.main(["check", str(path)]) == 0
+    walk["cells"][0]["metadata"] = {}
+    path.write_text(json.dumps(walk))
+    assert main.main(["check", str(path)]) == 3
+    assert "code cell 1: ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_a_submission_is_not_graded_by_its_own_checks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lab.ipynb"
+    path.write_text(json.dumps(written(RIGHT)))
+    assert main.main(["check", str(path)]) == 2
+    assert "--lab" in capsys.readouterr().err
 
 
 def test_a_submission_cannot_write_into_the_graders_output(
