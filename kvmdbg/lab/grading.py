@@ -157,7 +157,7 @@ def _grade(key: Key, student: Run, checked: Run, problem: str) -> Grade:
     kept = [cell for cell in key.cells if cell.role is Role.SOLUTION or not cell.demo]
     errors = {kept[number].key: line for number, line in checked.errors if number < len(kept)}
     tasks = [
-        _task(name, of, results.get(name), _error(key, name, errors))
+        _task(name, of, results.get(name), _error(key, name, errors) or _DEAD[checked.end])
         for name, of in key.tasks.items()
     ]
     end = student.end
@@ -165,7 +165,6 @@ def _grade(key: Key, student: Run, checked: Run, problem: str) -> Grade:
         problem = problem or _ENDS[end]
     if checked.end != "done":
         end, problem = checked.end, f"while it was checked: {_ENDS[checked.end]}"
-        tasks = [_task(name, of, None, problem) for name, of in key.tasks.items()]
     elif others := [line for cell_key, line in errors.items() if not _checks(key, cell_key)]:
         end, problem = "error", f"a cell of the lab itself failed: {others[0]}"
     seconds, peak = student.seconds + checked.seconds, max(student.peak, checked.peak)
@@ -173,6 +172,9 @@ def _grade(key: Key, student: Run, checked: Run, problem: str) -> Grade:
         tuple(tasks), key.of, end, problem, found["seed"], seconds, peak, _numbered(student)
     )
 
+
+_DEAD: Final = {"done": "", "timeout": "", "died": "the kernel died in which it was checked"}
+"""What is said of a task by the end of the kernel with the checks, if its own cell has no error."""
 
 _ENDS: Final = {
     "timeout": "a cell did not end in its time and was interrupted",

@@ -199,6 +199,13 @@ def test_start_closes_the_vm_of_its_last_call(lab: Lab) -> None:
     assert (first.closed, second.closed) == (True, False)
 
 
+def test_a_reset_comes_back_to_the_labs_start(lab: Lab) -> None:
+    vm = lab.start(assemble(COUNT, mode="real"))
+    vm.cont(max_instructions=1000)
+    vm.reset()
+    assert (vm.vcpu.clock, vm.console, vm.regs().rip) == (0, "", vm.symbols["start"])
+
+
 def test_hints_come_one_after_the_other_and_the_last_one_again(lab: Lab) -> None:
     lab.hints("one", "vague", "clear")
     words = [repr(lab.hint("one")) for _ in range(3)]
