@@ -23,6 +23,7 @@ EXAMPLES: Final = (
     "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --jobs 2",
     "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --seed {parent} --json",
     "kvmdbg check --lab instructor.ipynb instructor.ipynb    does the solution get all points?",
+    "kvmdbg check walkthrough.ipynb                          does it run from top to bottom?",
 )
 _LESS: Final = 1
 _UNGRADED: Final = 3
@@ -31,7 +32,7 @@ _UNGRADED: Final = 3
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``kvmdbg check``."""
     parser.add_argument("notebooks", type=Path, nargs="+", metavar="NOTEBOOK")
-    parser.add_argument("--lab", type=Path, required=True, help="the lecturer's notebook")
+    parser.add_argument("--lab", type=Path, help="the lecturer's notebook, whose checks count")
     parser.add_argument("--json", action="store_true", help="one line for each check")
     parser.add_argument(
         "--timeout", type=float, default=30.0, help="seconds for each kernel (30), a cell a third"
@@ -46,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: all points everywhere; 1: not all; 3: something died, timed out or could not be checked.
+    """0: all points everywhere; 1: not all; 3: something died, timed out or was not checked.
 
     Raises BadInput, ToolMissing.
     """
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1 or not args.timeout > 0 or args.memory < 256:
         raise BadInput("--jobs is at least 1, --timeout more than 0, --memory at least 256")
     check_tools()
-    key = grading.key_of(notebooks.read(args.lab))
+    key = None if args.lab is None else grading.key_of(notebooks.read(args.lab))
     limits = Limits(args.timeout, args.memory << 20)
     worst = 0
     for path, grade in _graded(args.notebooks, key, limits, args.seed, args.jobs):
@@ -75,7 +76,7 @@ def _status(grade: Grade) -> int:
 
 
 def _graded(
-    paths: Sequence[Path], key: Key, limits: Limits, seed: str, jobs: int
+    paths: Sequence[Path], key: Key | None, limits: Limits, seed: str, jobs: int
 ) -> Iterator[tuple[Path, Grade]]:
     """In the order in which they end, with a line of progress on a terminal."""
     with ThreadPoolExecutor(jobs) as pool:
@@ -100,11 +101,13 @@ def _counted(running: dict[Future[Grade], Path]) -> Iterator[tuple[Path, Grade]]
         sys.stderr.write("\r\x1b[K")
 
 
-def _one(path: Path, key: Key, limits: Limits, seed: str) -> Grade:
+def _one(path: Path, key: Key | None, limits: Limits, seed: str) -> Grade:
     """One file. A submission that is no notebook gets no points, and the others are graded."""
     from ..errors import BadInput
     from ..lab import grading, notebooks
 
+    if key is None:
+        return grading.watched(notebooks.read(path), limits)
     whose = seed.replace("{parent}", path.resolve().parent.name).replace("{stem}", path.stem)
     try:
         submission = notebooks.read(path)
@@ -128,6 +131,7 @@ def _json_lines(path: Path, grade: Grade) -> Iterable[str]:
         "of": grade.of,
         "end": grade.end,
         "problem": grade.problem,
+        "errors": grade.errors,
         "seed": grade.seed,
         "seconds": round(grade.seconds, 2),
         "peak_mib": grade.peak >> 20,
@@ -138,9 +142,11 @@ def _json_lines(path: Path, grade: Grade) -> Iterable[str]:
 def _text(path: Path, grade: Grade) -> Iterable[str]:
     from ..views.tables import printable
 
-    yield f"{path}: {grade.points:g} of {grade.of:g} points, {grade.seconds:.1f} s"
+    points = f"{grade.points:g} of {grade.of:g} points, " if grade.of else ""
+    yield f"{path}: {points}{grade.end}, {grade.seconds:.1f} s"
     if grade.problem:
-        yield f"  {grade.end}: {printable(grade.problem)}"
+        yield f"  {printable(grade.problem)}"
+    yield from (f"  {printable(error)}" for error in grade.errors)
     for task in grade.tasks:
         yield f"  {task['task']}: {task['points']:g} of {task['of']:g}"
         if task["problem"]:

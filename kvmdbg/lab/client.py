@@ -10,7 +10,7 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -81,6 +81,7 @@ class Client(NotebookClient):
         )
         client.run, client.kernels, client.kept = run, kernels, 0
         client.most = most
+        client.on_cell_executed = client._executed
         return client
 
     @property
@@ -127,15 +128,26 @@ class Client(NotebookClient):
         await running
         return True
 
+    def _executed(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
+        """A cell that failed is known to have failed, also if no message told its error."""
+        content = (execute_reply or {}).get("content", {})
+        told = any(number == cell_index for number, _ in self.run.errors)
+        if content.get("status") != "ok" and not told:
+            self.run.errors.append((cell_index, _line(content)))
+
     def output(self, outs: Any, msg: Any, display_id: Any, cell_index: int) -> None:
         """Keep what is ours, and the first line of an error."""
         content = msg["content"]
         if msg["msg_type"] == "error":
-            line = f"{content.get('ename')}: {content.get('evalue')}".splitlines()[0][:300]
-            self.run.errors.append((cell_index, line))
+            self.run.errors.append((cell_index, _line(content)))
             return
         for media, value in content.get("data", {}).items():
             if media.startswith(MEDIA) and isinstance(value, str):
                 self.kept += len(value)
                 if self.kept <= _MOST_KEPT:
                     self.run.sent.append((media, value))
+
+
+def _line(content: Mapping[str, Any]) -> str:
+    """An error as one line."""
+    return f"{content.get('ename', 'error')}: {content.get('evalue', '')}".splitlines()[0][:300]

@@ -8,7 +8,7 @@ first kernel prints, defines or pretends reaches no check. Must not know: files 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,7 +47,8 @@ class Grade:
 
     ``tasks`` are Results as JSON, one for each task of the lab; ``end`` is how the student's kernel
     ended (``done``, ``timeout``, ``died``) or ``error`` if the checks themselves could not be run,
-    with ``problem`` in words. ``peak`` is the larger kernel's memory in bytes.
+    with ``problem`` in words. ``peak`` is the larger kernel's memory in bytes. ``errors``
+    are those of the student's own cells, in the student's words: never trusted, only shown.
     """
 
     tasks: tuple[dict[str, Any], ...]
@@ -57,6 +58,7 @@ class Grade:
     seed: str
     seconds: float
     peak: int
+    errors: tuple[str, ...] = ()
 
     @property
     def points(self) -> float:
@@ -96,12 +98,34 @@ def grade(submission: dict[str, Any], key: Key, limits: Limits, seed: str = "") 
     return _grade(key, student, checked, problem)
 
 
+def watched(notebook: dict[str, Any], limits: Limits) -> Grade:
+    """See a notebook without checks run from top to bottom; BadInput for one that has some."""
+    cells = code_cells(notebook)
+    if any(cell.tasks for cell in cells):
+        raise BadInput("there are checks in it: say whose count, with --lab and the lecturer's")
+    run = run_cells([cell.source for cell in cells], "", limits, {}, stop=False)
+    errors = _numbered(run, [cell.may_fail for cell in cells])
+    end = "error" if errors and run.end == "done" else run.end
+    problems = {"done": "", "error": "a cell failed", **_ENDS}
+    return Grade((), 0, end, problems[end], "", run.seconds, run.peak, errors)
+
+
+def _numbered(run: Run, may_fail: Sequence[bool] = ()) -> tuple[str, ...]:
+    """Errors with the number of their code cell, from 1."""
+    return tuple(
+        f"code cell {number + 1}: {line}"
+        for number, line in run.errors
+        if not (number < len(may_fail) and may_fail[number])
+    )
+
+
 def nothing(key: Key, problem: str, run: Run | None = None) -> Grade:
     """The grade of a submission that cannot be read, or whose kernel died."""
     tasks = tuple(_task(name, of, None, problem) for name, of in key.tasks.items())
     if run is None:
         return Grade(tasks, key.of, "error", problem, "", 0.0, 0)
-    return Grade(tasks, key.of, run.end, problem, "", run.seconds, run.peak)
+    errors = _numbered(run)
+    return Grade(tasks, key.of, run.end, problem, "", run.seconds, run.peak, errors)
 
 
 def told() -> object:
@@ -133,7 +157,7 @@ def _grade(key: Key, student: Run, checked: Run, problem: str) -> Grade:
     kept = [cell for cell in key.cells if cell.role is Role.SOLUTION or not cell.demo]
     errors = {kept[number].key: line for number, line in checked.errors if number < len(kept)}
     tasks = [
-        _task(name, of, results.get(name), _error(key, name, errors))
+        _task(name, of, results.get(name), _error(key, name, errors) or _DEAD[checked.end])
         for name, of in key.tasks.items()
     ]
     end = student.end
@@ -141,12 +165,16 @@ def _grade(key: Key, student: Run, checked: Run, problem: str) -> Grade:
         problem = problem or _ENDS[end]
     if checked.end != "done":
         end, problem = checked.end, f"while it was checked: {_ENDS[checked.end]}"
-        tasks = [_task(name, of, None, problem) for name, of in key.tasks.items()]
     elif others := [line for cell_key, line in errors.items() if not _checks(key, cell_key)]:
         end, problem = "error", f"a cell of the lab itself failed: {others[0]}"
     seconds, peak = student.seconds + checked.seconds, max(student.peak, checked.peak)
-    return Grade(tuple(tasks), key.of, end, problem, found["seed"], seconds, peak)
+    return Grade(
+        tuple(tasks), key.of, end, problem, found["seed"], seconds, peak, _numbered(student)
+    )
 
+
+_DEAD: Final = {"done": "", "timeout": "", "died": "the kernel died in which it was checked"}
+"""What is said of a task by the end of the kernel with the checks, if its own cell has no error."""
 
 _ENDS: Final = {
     "timeout": "a cell did not end in its time and was interrupted",

@@ -19,6 +19,8 @@ BEGIN_SOLUTION, END_SOLUTION = "### BEGIN SOLUTION", "### END SOLUTION"
 BEGIN_HIDDEN, END_HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 DEMO: Final = "demo"
 """The tag of cells that only show something: a grader need not run them."""
+MAY_FAIL: Final = "raises-exception"
+"""Jupyter's tag of cells that are meant to fail."""
 
 _MOST_BYTES: Final = 32 << 20
 _ASM: Final = re.compile(r"%%asm[ \t]+([A-Za-z_]\w*)")
@@ -41,6 +43,7 @@ class Cell:
     role: Role
     tasks: tuple[tuple[str, float], ...] = ()
     demo: bool = False
+    may_fail: bool = False
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -92,7 +95,8 @@ def _cell(cell: dict[str, Any], number: int) -> Cell:
     else:
         role = Role.OTHER
     tags = metadata.get("tags")
-    return Cell(key, source, role, tasks, isinstance(tags, list) and DEMO in tags)
+    tags = tags if isinstance(tags, list) else []
+    return Cell(key, source, role, tasks, DEMO in tags, MAY_FAIL in tags)
 
 
 def is_solution(source: str) -> bool:

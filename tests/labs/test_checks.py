@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from kvmdbg import Program, Vm, assemble
 from kvmdbg.errors import BadInput, UnknownName
@@ -184,9 +185,25 @@ def test_a_task_begun_again_begins_anew_and_its_vm_is_closed(lab: Lab) -> None:
     assert vm.closed
 
 
+def test_a_score_is_a_number_for_nbgrader_and_a_card_for_people(lab: Lab) -> None:
+    task = lab.task("one", points=2)
+    assert task.predict("<b>", 1, points=2) == 1
+    data, _ = DisplayFormatter().format(task.score)
+    assert float(data["text/plain"]) == 2.0
+    assert "2 of 2 points" in data["text/html"]
+    assert "&lt;b&gt;" in data["text/html"]
+
+
 def test_start_closes_the_vm_of_its_last_call(lab: Lab) -> None:
     first, second = (lab.start(assemble(COUNT, mode="real")) for _ in range(2))
     assert (first.closed, second.closed) == (True, False)
+
+
+def test_a_reset_comes_back_to_the_labs_start(lab: Lab) -> None:
+    vm = lab.start(assemble(COUNT, mode="real"))
+    vm.cont(max_instructions=1000)
+    vm.reset()
+    assert (vm.vcpu.clock, vm.console, vm.regs().rip) == (0, "", vm.symbols["start"])
 
 
 def test_hints_come_one_after_the_other_and_the_last_one_again(lab: Lab) -> None:

@@ -6,16 +6,18 @@ Each submission takes two real kernels. Must not know: how they are made.
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvmdbg.cli import main
+from kvmdbg.cli import check, main
 from kvmdbg.lab import grading, notebooks
 from kvmdbg.lab.grading import Grade
-from kvmdbg.lab.kernels import Limits
+from kvmdbg.lab.kernels import Limits, Run, run_cells
 from tests.labs.submissions import CHEAT, ENDLESS, HALF, INSTRUCTOR, RIGHT, WRONG, written
 
 KEY = grading.key_of(notebooks.read(INSTRUCTOR))
@@ -120,6 +122,81 @@ def test_check_writes_one_json_line_per_check_and_one_for_the_whole(
     assert (whole["points"], whole["end"]) == (0, "error")
 
 
+def finished(tasks: list[dict[str, Any]], end: str, *errors: tuple[int, str]) -> Grade:
+    """A grade as it comes from the two kernels."""
+    text = json.dumps({"seed": "", "tasks": tasks})
+    checked = Run(list(errors), [(grading.RESULTS, text)] if tasks else [], end)
+    return grading._grade(KEY, Run(), checked, "")
+
+
+PASSED = {"passed": True, "points": 4, "of": 4, "problem": "", "checks": []}
+
+
+def test_a_task_that_was_skipped_is_no_pass() -> None:
+    grade = finished([{"task": "culprit", **PASSED}], "done")
+    assert [task["passed"] for task in grade.tasks] == [True, False]
+    assert not grade.passed
+
+
+def test_an_interrupted_check_is_no_pass_and_costs_the_other_tasks_nothing() -> None:
+    both = [{"task": name, **PASSED} for name in ("culprit", "fix")]
+    cells = [cell for cell in KEY.cells if not cell.demo]
+    place = next(n for n, cell in enumerate(cells) if ("fix", 4) in cell.tasks)
+    grade = finished(both, "timeout", (place, "KeyboardInterrupt: "))
+    assert [task["passed"] for task in grade.tasks] == [True, False]
+    assert (grade.end, grade.passed) == ("timeout", False)
+
+
+def test_if_the_kernel_with_the_checks_dies_nothing_passed() -> None:
+    grade = finished([], "died")
+    assert [(task["passed"], task["points"]) for task in grade.tasks] == [(False, 0), (False, 0)]
+    assert (grade.end, grade.passed) == ("died", False)
+
+
+def test_a_cell_that_fails_without_a_message_is_an_error() -> None:
+    silence = "get_ipython().showtraceback = lambda *_, **__: None"
+    run = run_cells([silence, "1/0", "5"], "", Limits(), {}, stop=False)
+    assert [number for number, _ in run.errors] == [1]
+
+
+def test_errors_in_a_students_cells_are_told() -> None:
+    answers = {**RIGHT, "fix-answer": 'fixed = lab.assemble("mov", mode="real")'}
+    grade = graded(answers)
+    assert grade.points == 4
+    assert any("AssemblyError" in error for error in grade.errors)
+    assert "'fixed' is not defined" in grade.tasks[1]["problem"]
+
+
+def test_every_cell_of_the_lecturers_notebook_runs() -> None:
+    cells = [cell.source for cell in notebooks.code_cells(notebooks.read(INSTRUCTOR))]
+    run = run_cells(cells, "", Limits(), {}, stop=True)
+    assert (run.errors, run.end) == ([], "done")
+
+
+def test_a_notebook_without_checks_is_only_seen_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "walk.ipynb"
+    walk = written({})
+    tagged = {"tags": ["raises-exception"]}
+    walk["cells"] = [{**walk["cells"][-1], "source": "1/0", "metadata": tagged}]
+    path.write_text(json.dumps(walk))
+    assert main.main(["check", str(path)]) == 0
+    walk["cells"][0]["metadata"] = {}
+    path.write_text(json.dumps(walk))
+    assert main.main(["check", str(path)]) == 3
+    assert "code cell 1: ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_a_submission_is_not_graded_by_its_own_checks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lab.ipynb"
+    path.write_text(json.dumps(written(RIGHT)))
+    assert main.main(["check", str(path)]) == 2
+    assert "--lab" in capsys.readouterr().err
+
+
 def test_a_submission_cannot_write_into_the_graders_output(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +204,26 @@ def test_a_submission_cannot_write_into_the_graders_output(
     path.write_text(json.dumps(written(WRONG, "import os\nos.write(1, b'passed')")))
     assert main.main(["check", "--lab", str(INSTRUCTOR), str(path), "--json"]) == 1
     assert all(line.startswith("{") for line in capfd.readouterr().out.splitlines())
+
+
+def test_progress_is_told_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: Future[Grade] = Future()
+    done.set_result(finished([], "died"))
+    assert len(list(check._counted({done: Path("x")}))) == 1
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    list(check._counted({done: Path("x")}))
+    assert "1 of 1 checked" in capsys.readouterr().err
+
+
+def test_without_nbclient_there_is_one_line_that_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "nbclient", None)
+    assert main.main(["check", "--lab", str(INSTRUCTOR), str(INSTRUCTOR)]) == 2
+    assert 'pip install "kvmdbg[lab]"' in capsys.readouterr().err
 
 
 def test_the_lecturers_own_notebook_gets_all_points(capsys: pytest.CaptureFixture[str]) -> None:
