@@ -1,8 +1,8 @@
 /**
  * The extension's plugins: the bench that they share, assembly cells, the panel with its commands,
- * the status bar's item. Only here it is said which of JupyterLab's services each of them needs;
- * all are optional but the notebook tracker, for Notebook 7 has fewer of them. Must not know: what
- * the plugins do.
+ * the status bar's item, saved views. Only here it is said which of JupyterLab's services each of them
+ * needs; all are optional but the notebook tracker, for Notebook 7 has fewer of them. Must not know:
+ * what the plugins do.
  */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
@@ -23,6 +23,7 @@ import { Links } from './links';
 import { MachinePanel } from './panel';
 import { Preferences } from './preferences';
 import { StatusItem, addStatusItem } from './statusbar';
+import { keepStills } from './still';
 
 const SETTINGS = 'kvmdbg-lab:plugin';
 const SHOW_PANEL = 'kvmdbg:show-panel';
@@ -158,4 +159,15 @@ const status: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [bench, cells, panel, status];
+const stills: JupyterFrontEndPlugin<void> = {
+  id: 'kvmdbg-lab:stills',
+  description: "Views of saved notebooks, without their kernel: as they stood.",
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (_app, tracker: INotebookTracker) => {
+    tracker.forEach(keepStills);
+    tracker.widgetAdded.connect((_, notebook) => keepStills(notebook));
+  }
+};
+
+export default [bench, cells, panel, status, stills];

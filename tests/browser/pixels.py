@@ -1,4 +1,4 @@
-"""What is on a canvas, told by its pixels. Must not know: what should be there."""
+"""What is on a canvas or a picture, told by its pixels. Must not know: what should be there."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ _HASH = """canvas => {
   return hash;
 }"""
 
+_DRAWN = """async (image) => {
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  canvas.getContext('2d').drawImage(image, 0, 0);
+  return (%s)(canvas);
+}"""
+
 
 def nontransparent_pixels(canvas: Locator) -> int:
     """How many pixels of a canvas have been drawn on."""
@@ -39,6 +47,12 @@ def nontransparent_pixels(canvas: Locator) -> int:
 def colors(canvas: Locator, top: int = 0, bottom: int | None = None) -> dict[str, int]:
     """How many opaque pixels there are of each colour, ``{"#0072b2": 12}``; of those rows."""
     found: dict[str, Any] = canvas.evaluate(_COLORS, [top, bottom])
+    return found
+
+
+def image_colors(image: Locator) -> dict[str, int]:
+    """The same of an ``img``; playwright's Error if it has no picture."""
+    found: dict[str, Any] = image.evaluate(_DRAWN % _COLORS)
     return found
 
 

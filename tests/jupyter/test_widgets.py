@@ -87,6 +87,11 @@ def test_an_output_holds_the_view_a_picture_with_words_and_a_text(view: LiveView
     assert len(data["text/plain"].splitlines()) > 1
 
 
+def test_an_output_says_that_it_has_a_still(view: LiveView) -> None:
+    data, _ = view._repr_mimebundle_()
+    assert data["application/vnd.kvmdbg.view+json"] == {"v": 1, "kind": view.kind}
+
+
 def test_the_still_shows_the_moment_of_its_display(view: LiveView, vm: Vm) -> None:
     before = view._repr_mimebundle_()[0]["text/plain"]
     vm.bp("start", access="w", length=1)

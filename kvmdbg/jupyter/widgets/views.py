@@ -20,6 +20,9 @@ from ..display import Shown, paragraphs, with_picture
 from ..live.hub import Hub
 from .esm import script, style
 
+MIME: Final = "application/vnd.kvmdbg.view+json"
+"""Tells JupyterLab's extension that an output has a still twin (``labextension/src/still.ts``)."""
+
 
 class Still(NamedTuple):
     """A moment as a PNG, in words, as a text, and as HTML that has a picture's words with it."""
@@ -87,6 +90,7 @@ class LiveView(anywidget.AnyWidget):
         drawn = still.alt != still.text
         self.still = {"png": png if drawn else "", "text": still.alt}
         data |= {"image/png": png, "text/plain": still.text, "text/html": still.html}
+        data[MIME] = {"v": 1, "kind": self.kind}
         return data, metadata | {"image/png": {"alt": still.alt}}
 
     def _now(self) -> Still:

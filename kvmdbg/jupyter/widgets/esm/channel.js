@@ -17,6 +17,7 @@
  */
 
 export const VERSION = 1;
+const GONE = "the kernel is gone: this is how the guest stood last";
 const PATIENCE = 4000; // ms until a view says that the kernel does not answer
 const GREETING = 1500; // ms after which a hello that nobody answered is said again
 
@@ -40,7 +41,7 @@ export class Channel {
     this.wants = new Map();
     this.lastId = 0;
     line.hear((message, buffers) => this.receive(message, buffers));
-    line.onLost(() => this.enter("lost", "the kernel is gone: this is how the guest stood last"));
+    line.onLost(() => this.enter("lost", GONE));
   }
 
   /**
@@ -87,9 +88,21 @@ export class Channel {
     const id = ++this.lastId;
     return new Promise((resolve) => {
       this.asked.set(id, resolve);
-      this.line.send({ ...fields, v: VERSION, op, view: this.view, id });
+      this.send({ ...fields, v: VERSION, op, view: this.view, id });
       setTimeout(() => this.overdue(id), PATIENCE);
     });
+  }
+
+  /**
+   * A line whose kernel was shut down says so only when one sends.
+   * @param {Message} message
+   */
+  send(message) {
+    try {
+      this.line.send(message);
+    } catch {
+      this.enter("lost", GONE);
+    }
   }
 
   /** @param {number} id */

@@ -11,6 +11,9 @@ import { h, liveRegion, perFrame } from "./dom.js";
  * @typedef {(root: HTMLElement, channel: Channel, options: Record<string, any>) => () => void} Mount
  */
 
+/** What is said beside a still picture. */
+export const STOOD = "no kernel has this view: this is how the guest stood when it was made; run the cell again";
+
 /**
  * A view with its frame, in a widget as in JupyterLab's panel.
  * @param {HTMLElement} host
@@ -81,7 +84,7 @@ function still(model, title) {
   return h(
     "section",
     { class: "kvmdbg-view", "aria-label": title, "data-state": "lost" },
-    h("div", { class: "kvmdbg-state" }, "no kernel: this is how the guest stood when the view was made; run the cell again"),
+    h("div", { class: "kvmdbg-state" }, STOOD),
     png ? h("img", { src: `data:image/png;base64,${png}`, alt: text }) : h("pre", {}, text),
   );
 }

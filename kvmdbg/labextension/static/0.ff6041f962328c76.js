@@ -213,6 +213,9 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
 .kvmdbg-lab-hint { margin: 0; padding: 12px; color: var(--jp-ui-font-color1); font-size: var(--jp-ui-font-size1); line-height: 1.5; }
 .kvmdbg-lab-hint code { font-family: var(--jp-code-font-family); background: var(--jp-layout-color2); padding: 1px 4px; white-space: nowrap; }
 
+.kvmdbg-still .kvmdbg-state { border: 2px dashed currentColor; padding: 2px 6px; font-weight: 600; font-size: var(--jp-ui-font-size1); }
+.kvmdbg-still .kvmdbg-state:empty { display: none; }
+
 .kvmdbg-lab-status { display: flex; align-items: center; }
 .kvmdbg-lab-status button { font: inherit; color: inherit; background: none; border: none; padding: 0 4px; height: 100%; cursor: pointer; }
 .kvmdbg-lab-status button:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }
