@@ -16,8 +16,11 @@ from tests.browser.lab import ROOT
 AXE: Final = ROOT / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE: Final = ("serious", "critical")
 
+# JupyterLab's body hides what overflows it and has no height: axe would take all words for hidden.
 _RUN = """async (selector) => {
-  const { violations } = await axe.run({ include: [[selector]] }, { resultTypes: ['violations'] });
+  document.body.style.minHeight = '100vh';
+  const { violations } = await axe.run({ include: [[selector]] }, { resultTypes: ['violations'] })
+    .finally(() => document.body.style.removeProperty('min-height'));
   return violations.flatMap((rule) => rule.nodes.map((node) => ({
     impact: node.impact ?? rule.impact,
     says: `${rule.id} (${node.impact ?? rule.impact}): ${rule.help}; ${node.html.slice(0, 200)}; ` +

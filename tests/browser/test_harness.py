@@ -110,6 +110,15 @@ def test_axe_finds_a_picture_without_words(watched: Watched) -> None:
     assert [line.split(" ")[0] for line in axe.findings(watched.page, "#here")] == ["image-alt"]
 
 
+def test_axe_finds_pale_words_in_a_body_without_height(watched: Watched) -> None:
+    watched.page.set_content(
+        """<body style="overflow: hidden"><div style="position: absolute; inset: 0">
+        <p id="here" style="color: #999; background: #888">pale</p></div>"""
+    )
+    found = axe.findings(watched.page, "#here")
+    assert [line.split(" ")[0] for line in found] == ["color-contrast"]
+
+
 def test_axe_looks_only_where_it_is_told(watched: Watched) -> None:
     watched.page.set_content('<img src="data:,"><main id=here>fine</main>')
     assert axe.findings(watched.page, "#here") == []

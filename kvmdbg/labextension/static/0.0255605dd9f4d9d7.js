@@ -160,7 +160,7 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
   --kvmdbg-ink: var(--jp-content-font-color0, #1a1a1a);
   --kvmdbg-dim: var(--jp-content-font-color1, #555555);
   --kvmdbg-line: var(--jp-border-color1, #bdbdbd);
-  --kvmdbg-accent: var(--jp-brand-color0, #0b5cad);
+  --kvmdbg-accent: color-mix(in srgb, var(--jp-brand-color0, #0b5cad) 60%, var(--kvmdbg-ink)); /* legible on dark paper too */
   --kvmdbg-mono: var(--jp-code-font-family, ui-monospace, monospace);
   background: var(--kvmdbg-paper);
   color: var(--kvmdbg-ink);
