@@ -35,7 +35,7 @@ _DRAWN = """async (image) => {
   const canvas = document.createElement('canvas');
   [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
   canvas.getContext('2d').drawImage(image, 0, 0);
-  return (%s)(canvas);
+  return (%s)(canvas, [0, null]);
 }"""
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import TimeoutError as TooLong
 
 from tests.browser import axe
 from tests.browser.chromium import Watched, call
-from tests.browser.pixels import colors, fingerprint, nontransparent_pixels
+from tests.browser.pixels import colors, fingerprint, image_colors, nontransparent_pixels
 from tests.browser.views import (
     count_paintings,
     text_table,
@@ -71,6 +71,13 @@ def test_pixels_that_were_drawn_on_are_counted(watched: Watched) -> None:
     assert nontransparent_pixels(canvas) == 20
     assert colors(canvas) == {"#0072b2": 20}
     assert fingerprint(canvas) != empty
+
+
+def test_a_pictures_pixels_are_counted_by_colour(watched: Watched) -> None:
+    sized = "width='4' height='5'"
+    red = f"<svg xmlns='http://www.w3.org/2000/svg' {sized}><rect {sized} fill='red'/></svg>"
+    watched.page.set_content(f'<img src="data:image/svg+xml,{red}">')
+    assert image_colors(watched.page.locator("img")) == {"#ff0000": 20}
 
 
 def test_a_view_is_waited_for_until_it_lives(watched: Watched) -> None:
