@@ -94,7 +94,8 @@ def without_kernel(page: Page, notebook: NotebookPage) -> None:
 def forget_kernel(path: Path, *, trusted: bool) -> None:
     """A saved notebook no longer says which kernel it wants; who changes a file is not trusted."""
     notebook = nbformat.read(path, as_version=4)
-    del notebook.metadata["kernelspec"], notebook.metadata["language_info"]
+    for name in ("kernelspec", "language_info"):
+        notebook.metadata.pop(name, None)
     nbformat.write(notebook, path)
     if trusted:
         notary = NotebookNotary(data_dir=str(path.parents[1] / "data"))
@@ -102,36 +103,28 @@ def forget_kernel(path: Path, *, trusted: bool) -> None:
         notary.store.close()
 
 
-def test_a_saved_notebook_with_a_new_kernel_shows_stills_and_lives_when_run(
+def test_a_shut_down_kernel_leaves_stills_and_a_new_one_too_until_it_runs_the_cells(
     open_saved: OpenSaved, front_end: Server
 ) -> None:
     notebook = open_saved(front_end)
     end_kernel(notebook)
+    expect_stills(notebook)
+    assert findings(notebook.page, ".kvmdbg-still") == []
     reopen(notebook)
     expect_stills(notebook)
     assert [cell.error for cell in notebook.run_all() if cell.error] == []
     expect_live(notebook)
 
 
-def test_a_saved_notebook_without_a_kernel_shows_stills(
+def test_a_saved_notebook_shows_stills_without_a_kernel_trusted_or_not(
     open_saved: OpenSaved, front_end: Server, watched: Watched
 ) -> None:
     notebook = open_saved(front_end)
     end_kernel(notebook)
-    forget_kernel(notebook.path, trusted=True)
-    without_kernel(watched.page, notebook)
-    expect_stills(notebook)
-    watched.errors[:] = [e for e in watched.errors if MANAGER_WANTS_A_KERNEL not in e]
-
-
-def test_a_notebook_that_is_not_trusted_shows_stills(
-    open_saved: OpenSaved, front_end: Server, watched: Watched
-) -> None:
-    notebook = open_saved(front_end)
-    end_kernel(notebook)
-    forget_kernel(notebook.path, trusted=False)
-    without_kernel(watched.page, notebook)
-    expect_stills(notebook)
+    for trusted in (True, False):
+        forget_kernel(notebook.path, trusted=trusted)
+        without_kernel(watched.page, notebook)
+        expect_stills(notebook)
     watched.errors[:] = [e for e in watched.errors if MANAGER_WANTS_A_KERNEL not in e]
 
 
@@ -151,29 +144,12 @@ def test_what_is_not_trusted_is_sanitised(
     watched.errors.clear()  # the picture that is not there
 
 
-def test_the_stills_come_when_the_kernel_is_shut_down(open_saved: OpenSaved, lab: Server) -> None:
-    notebook = open_saved(lab)
-    end_kernel(notebook)
-    expect_stills(notebook)
-
-
-def test_views_live_on_in_a_page_that_is_opened_again(open_saved: OpenSaved, lab: Server) -> None:
-    notebook = open_saved(lab)
-    reopen(notebook)
-    expect_live(notebook)
-
-
-def test_a_restart_leaves_the_view_which_says_that_it_is_lost(
+def test_views_live_on_in_a_page_that_is_opened_again_and_say_when_they_are_lost(
     open_saved: OpenSaved, lab: Server
 ) -> None:
     notebook = open_saved(lab)
+    reopen(notebook)
+    expect_live(notebook)
     notebook.restart()
     for number, title in VIEWS.items():
         wait_for_view(notebook.output(number), title, state="lost")
-
-
-def test_axe_finds_nothing_grave_in_stills(open_saved: OpenSaved, lab: Server) -> None:
-    notebook = open_saved(lab)
-    end_kernel(notebook)
-    expect_stills(notebook)
-    assert findings(notebook.page, ".kvmdbg-still") == []
