@@ -14,8 +14,8 @@ from typing import Final
 
 from .breathing import Breath
 
-PATIENCE: Final = 0.25
-"""Seconds until somebody who waits is refused."""
+PATIENCE: Final = 1.0
+"""Seconds until somebody who waits is refused: longer than a click's command should take."""
 
 LOOK: Final = 10.0
 """Seconds that somebody who only looks may need on a host that is busy with other things."""
@@ -48,15 +48,16 @@ class Turns:
         ``looking`` promises that it is short and changes nothing: others wait for its end.
         """
         me = threading.get_ident()
-        if self._owner != me and not self._wait(patience):
+        if self._owner == me:
+            self._depth += 1
+            return True
+        if not self._wait(patience):
             return False
-        self._owner = me
-        self._depth += 1
-        if self._depth == 1:
-            self._looking = looking
-            self.begun += 1
-            for listener in self.listeners:
-                listener()
+        self._looking = looking
+        self.begun += 1
+        self._owner, self._depth = me, 1
+        for listener in self.listeners:
+            listener()
         return True
 
     def _wait(self, patience: float) -> bool:
@@ -69,12 +70,15 @@ class Turns:
             self._line.release()
 
     def _get(self, lock: threading.Lock, patience: float) -> bool:
-        """A lock within ``patience`` seconds, and however long its owner looks."""
+        """A lock, unless one and the same turn goes on for ``patience`` seconds that is no look."""
         end = monotonic() + LOOK
-        while not lock.acquire(timeout=patience):
-            if not self._looking or monotonic() > end:
+        while monotonic() < end:
+            turn = self.begun
+            if lock.acquire(timeout=patience):
+                return True
+            if self._owner is not None and self.begun == turn and not self._looking:
                 return False
-        return True
+        return False
 
     def give_back(self) -> None:
         """End a turn."""

@@ -133,3 +133,11 @@ def test_a_listener_hears_of_each_command_before_it_changes_anything(vm: Vm) -> 
     stop()
     vm.step()
     assert len(heard) == 3
+
+
+def test_who_is_slow_to_take_a_free_turn_does_not_make_others_fail() -> None:
+    turns = Turns()
+    assert turns._line.acquire()  # one who is next, and whom the host does not let run
+    threading.Timer(0.2, turns._line.release).start()
+    assert turns.take(patience=0.02)
+    turns.give_back()

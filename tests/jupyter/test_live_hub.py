@@ -65,14 +65,15 @@ def test_many_steps_are_told_as_few_snapshots_and_the_last_is_always_told(
 ) -> None:
     vm.reset()
     vm.load(assemble("x: inc rax\njmp x"))
+    page.told.clear()
     start = time.perf_counter()
     for _ in range(2000):
         vm.step()
-    seconds = time.perf_counter() - start
     page.snapshot(at_clock(2000))
+    seconds = time.perf_counter() - start
     told = [m["serial"] for m in page.told if m["op"] == "snapshot"]
     assert told == sorted(told)
-    assert len(told) <= seconds * 60 + 3
+    assert len(told) <= seconds * 60 + 5
 
 
 def test_all_pages_are_told_the_same(hub: Hub, vm: Vm, page: Page) -> None:

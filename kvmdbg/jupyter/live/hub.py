@@ -28,6 +28,9 @@ Message = dict[str, Any]
 Send = Callable[[Message, list[bytes]], None]
 
 _BUSY: Final = "busy: the guest is running; press stop first"
+PATIENCE: Final = 0.25
+"""Seconds that a page waits for the VM before it is told that the guest is running."""
+
 MOST_UNDER_WAY: Final = 8
 ALONG: Final = 1 << 16
 """New exits of up to so many bytes come with the snapshot: messages cost more than bytes."""
@@ -112,8 +115,9 @@ class Hub:
     @property
     def wishes(self) -> Wishes:
         """What all views together want to see."""
-        parts = frozenset[str]().union(*(view.parts for view in self._views.values()))
-        windows = {name: w for view in self._views.values() for name, w in view.windows.items()}
+        views = list(self._views.values())  # a page may come or go meanwhile
+        parts = frozenset[str]().union(*(view.parts for view in views))
+        windows = {name: w for view in views for name, w in list(view.windows.items())}
         return Wishes(parts, MappingProxyType(windows))
 
     def snapshot(self, vm: Vm | None) -> list[tuple[Message, list[bytes]]]:
@@ -169,7 +173,7 @@ class Hub:
         vm = self._there()
         with ExitStack() as stack:
             try:
-                stack.enter_context(vm.turn(looking=asked.op in LOOKING))
+                stack.enter_context(vm.turn(PATIENCE, looking=asked.op in LOOKING))
             except VmBusy as busy:
                 raise VmBusy(_BUSY) from busy
             return self._rows(vm, asked) if asked.op == "exits" else self._carry_out(vm, asked)
