@@ -55,6 +55,10 @@ class TakesTurns:
         listeners.append(heard)
         return lambda: listeners.remove(heard) if heard in listeners else None
 
+    def recover(self) -> None:
+        """Nothing of this thread's is under way: give back what Ctrl-C may have left taken."""
+        self._commands.turns.recover()
+
     @property
     def turns_begun(self) -> int:
         """How many turns have begun: while it is busy and this stays, one command is under way."""

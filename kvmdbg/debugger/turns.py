@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from .breathing import Breath
 
@@ -25,9 +25,9 @@ class Turns:
     """A lock that is fair, that its owner may take again, and that others may listen to."""
 
     def __init__(self) -> None:
-        self._line = threading.Lock()
+        self._line: Any = threading.RLock()
         """Held by the one who is next; without it, who lets go would at once take again."""
-        self._lock = threading.Lock()
+        self._lock: Any = threading.RLock()
         self._owner: int | None = None
         self._depth = 0
         self._looking = False
@@ -51,6 +51,8 @@ class Turns:
         if self._owner == me:
             self._depth += 1
             return True
+        if self._lock._is_owned() or self._line._is_owned():
+            self.recover()
         if not self._wait(patience):
             return False
         self._looking = looking
@@ -69,7 +71,7 @@ class Turns:
         finally:
             self._line.release()
 
-    def _get(self, lock: threading.Lock, patience: float) -> bool:
+    def _get(self, lock: Any, patience: float) -> bool:
         """A lock, unless one and the same turn goes on for ``patience`` seconds that is no look."""
         end = monotonic() + LOOK
         while monotonic() < end:
@@ -79,6 +81,17 @@ class Turns:
             if self._owner is not None and self.begun == turn and not self._looking:
                 return False
         return False
+
+    def recover(self) -> None:
+        """This thread is in no turn, whatever it seems: Ctrl-C may come between any two bytecodes.
+
+        A lock that was just got, or not yet given back, would otherwise stay with it for ever.
+        """
+        if self._owner == threading.get_ident():
+            self._owner, self._depth, self._looking = None, 0, False
+        for lock in (self._line, self._lock):
+            while lock._is_owned():
+                lock.release()
 
     def give_back(self) -> None:
         """End a turn."""

@@ -25,6 +25,7 @@ class LiveSession:
     """What keeps the views of one shell up to date."""
 
     def __init__(self, shell: InteractiveShell, session: Session) -> None:
+        self._session = session
         self.hub = Hub(lambda: session.vm)
         self._line: Line | None = None
         self._note = RunningNote(session)
@@ -63,4 +64,7 @@ class LiveSession:
 
     def _after_cell(self) -> None:
         self._note.end()
+        vm = self._session.vm
+        if vm is not None:
+            vm.recover()
         self.hub.refresh()

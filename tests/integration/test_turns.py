@@ -136,8 +136,34 @@ def test_a_listener_hears_of_each_command_before_it_changes_anything(vm: Vm) -> 
 
 
 def test_who_is_slow_to_take_a_free_turn_does_not_make_others_fail() -> None:
-    turns = Turns()
-    assert turns._line.acquire()  # one who is next, and whom the host does not let run
-    threading.Timer(0.2, turns._line.release).start()
+    turns, next_one = Turns(), threading.Event()
+
+    def stand_in_line() -> None:
+        with turns._line:
+            next_one.set()
+            time.sleep(0.2)
+
+    thread = in_thread(stand_in_line)
+    assert next_one.wait(5)
     assert turns.take(patience=0.02)
     turns.give_back()
+    thread.join()
+
+
+@pytest.mark.parametrize("left", ["_line", "_lock"])
+def test_a_lock_that_ctrl_c_left_taken_is_given_back(left: str) -> None:
+    turns = Turns()
+    getattr(turns, left).acquire()
+    turns.recover()
+    taken: list[bool] = []
+    in_thread(lambda: taken.append(turns.take(0.01))).join()
+    assert taken == [True]
+
+
+def test_a_turn_that_ctrl_c_left_open_is_given_back() -> None:
+    turns = Turns()
+    assert turns.take()
+    turns.recover()
+    taken: list[bool] = []
+    in_thread(lambda: taken.append(turns.take(0.01))).join()
+    assert taken == [True]
