@@ -20,6 +20,8 @@ class OneOwner:
 
     _owner: threading.Lock
     _closed: bool
+    _running = False
+    """Whether the owner lets the guest run, which is not waited for."""
 
     def _check_open(self) -> None:
         if self._closed:
@@ -28,7 +30,7 @@ class OneOwner:
     def _wait(self) -> None:
         """Own the engine when another thread's short call is over; VmBusy if it is a long one."""
         self._check_open()
-        if not self._owner.acquire(timeout=PATIENCE):
+        if self._running or not self._owner.acquire(timeout=PATIENCE):
             raise VmBusy("the VM is running in another thread; stop it first")
         if self._closed:
             self._owner.release()

@@ -250,6 +250,7 @@ class KvmEngine(OneOwner):
         """
         if self._closed or not self._owner.acquire(False):
             self._wait()
+        self._running = True
         try:
             if max_instructions is not None:
                 return self._run_nothing(max_instructions)
@@ -268,6 +269,7 @@ class KvmEngine(OneOwner):
                     return exit
             return self._run(math.inf if timeout is None else time.monotonic() + timeout)
         finally:
+            self._running = False
             self._owner.release()
 
     def _run(self, deadline: float) -> Exit:

@@ -41,7 +41,6 @@ _LONG = 3e8  # seconds: ten years
 _MOST = 1 << 62
 _SMALLEST_RAM = 0x1000
 _EFER_BITS = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
-_INSNS = Word.INSNS
 _SINGLESTEP = int(GuestDbg.SINGLESTEP)
 
 
@@ -81,7 +80,7 @@ class UnicornEngine(OneOwner):
     @property
     def clock(self) -> int:
         """Instructions retired since creation; a REP iteration counts as one."""
-        return self._words[_INSNS]
+        return self._words[Word.INSNS]
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Guest-physical bytes. AddressError outside RAM."""
@@ -226,20 +225,21 @@ class UnicornEngine(OneOwner):
         owner = self._owner
         if self._closed or not owner.acquire(False):
             self._wait()
+        self._running = True
         try:
             plain = max_instructions is None and timeout is None
             if plain and (self._plain or (not self._core.observers and self._is_plain())):
                 made = self._make_step()
-                if type(made) is DebugExit:
-                    self._plain = True
+                self._plain = isinstance(made, DebugExit)
+                if isinstance(made, DebugExit):
                     return made
-                self._plain = False
                 exit_ = self._vcpu.look_at_step() if made else None
                 if exit_ is not None:
                     return exit_
             self._plain = False
             return self._run(max_instructions, timeout)
         finally:
+            self._running = False
             self._core.observers.settle()
             owner.release()
 
