@@ -96,12 +96,12 @@ class LiveView(anywidget.AnyWidget):
     def _now(self) -> Still:
         vm = self._hub.vm
         if vm is None or vm.closed:
-            return _in_words(cards.how_to_begin())
+            return _still(cards.how_to_begin())
         with vm.turn():
-            return self._picture(vm)
+            return _still(self._shown(vm))
 
-    def _picture(self, vm: Vm) -> Still:
-        """How the VM stands, as this view shows it."""
+    def _shown(self, vm: Vm) -> Shown:
+        """How the VM stands, as a magic shows it."""
         raise NotImplementedError
 
 
@@ -112,21 +112,11 @@ def _pair(found: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return dict(found or {}), {}
 
 
-def _in_words(shown: Shown) -> Still:
+def _still(shown: Shown) -> Still:
+    """A still of what a magic would show; where that has no picture, its text is the picture."""
+    png, alt = shown.png or figures.page(shown.text), shown.alt or shown.text
     page = shown.html or paragraphs(shown.text.splitlines())
-    return Still(figures.page(shown.text), shown.text, shown.text, page)
-
-
-def _timeline(vm: Vm) -> Still:
-    exits = vm.timeline
-    png, alt = figures.timeline(exits), figures.timeline_alt(exits)
-    return Still(png, alt, text.timeline(exits), with_picture(html.timeline(exits), png, alt))
-
-
-def _debugregs(vm: Vm) -> Still:
-    shown, host = cards.debugregs(vm), vm.debug().effective
-    png = figures.debugregs(vm.debugregs(), host)
-    return Still(png, shown.alt, shown.text, with_picture(shown.html, png, shown.alt))
+    return Still(png, alt, shown.text, with_picture(page, shown.png, alt))
 
 
 class TimelineView(LiveView):
@@ -136,8 +126,15 @@ class TimelineView(LiveView):
     _esm = script("timeline.js")
     _css = style("view.css", "timeline.css")
 
-    def _picture(self, vm: Vm) -> Still:
-        return _timeline(vm)
+    def _shown(self, vm: Vm) -> Shown:
+        exits = vm.timeline
+        return Shown(
+            exits,
+            text.timeline(exits),
+            html.timeline(exits),
+            draw=lambda: figures.timeline(exits),
+            alt=figures.timeline_alt(exits),
+        )
 
 
 class DebugRegsView(LiveView):
@@ -147,8 +144,8 @@ class DebugRegsView(LiveView):
     _esm = script("debugregs.js")
     _css = style("view.css", "debugregs.css")
 
-    def _picture(self, vm: Vm) -> Still:
-        return _debugregs(vm)
+    def _shown(self, vm: Vm) -> Shown:
+        return cards.debugregs(vm)
 
 
 class MachineView(LiveView):
@@ -158,8 +155,8 @@ class MachineView(LiveView):
     _esm = script("machine.js")
     _css = style("view.css", "machine.css")
 
-    def _picture(self, vm: Vm) -> Still:
-        return _in_words(cards.where(vm))
+    def _shown(self, vm: Vm) -> Shown:
+        return cards.where(vm)
 
 
 KINDS: Final = {view.kind: view for view in (MachineView, TimelineView, DebugRegsView)}
