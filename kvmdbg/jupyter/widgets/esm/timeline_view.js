@@ -2,7 +2,7 @@
  * The exit timeline's elements and what they do: gestures and keys go to the model, questions to the
  * kernel, and each change is drawn once a frame. Must not know: how a mark is drawn, or how rows come.
  */
-import { perFrame } from "./dom.js";
+import { perFrame, put, putAttribute } from "./dom.js";
 import { ExitStore } from "./exits.js";
 import { onTheme, themeOf } from "./theme.js";
 import { ExitBox } from "./timeline_box.js";
@@ -333,7 +333,7 @@ export class TimelineView {
     this.named = now;
     for (const label of names.querySelectorAll("label")) {
       const count = label.querySelector(".kvmdbg-tl-count");
-      if (count) count.textContent = grouped(this.store.lane(label.dataset.lane ?? "").size);
+      if (count) put(count, grouped(this.store.lane(label.dataset.lane ?? "").size));
     }
   }
 
@@ -356,9 +356,9 @@ export class TimelineView {
     const [left, right] = [pixelOf(model.all, 100, model.span.from), pixelOf(model.all, 100, model.span.to)];
     parts.frame.style.left = `${left}%`;
     parts.frame.style.width = `${Math.max(right - left, 0.4)}%`;
-    parts.followButton.setAttribute("aria-pressed", String(model.following));
+    putAttribute(parts.followButton, "aria-pressed", String(model.following));
     parts.axisChoice.value = this.wanted ? "clock" : model.axis;
-    parts.summary.textContent = this.summary();
+    put(parts.summary, this.summary());
   }
 
   summary() {
