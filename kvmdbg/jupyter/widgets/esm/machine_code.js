@@ -63,7 +63,7 @@ export function codePanel(channel, say) {
     settle();
     keepFocus(focused);
     const here = /** @type {HTMLElement | null} */ (body.querySelector("tr[aria-current]"));
-    if (here && shown !== snapshot.pc.address) requestAnimationFrame(() => reveal(scroll, here)); // it measures: before the next changes that costs nothing
+    if (here && shown !== snapshot.pc.address) requestAnimationFrame(() => setTimeout(() => reveal(scroll, here))); // it measures: behind a frame that costs nothing
     shown = snapshot.pc.address;
   }
 
