@@ -14,8 +14,10 @@ from kvmdbg.errors import BadInput
 from kvmdbg.lab import sealed
 from kvmdbg.lab.building import student_version, written
 from kvmdbg.lab.notebooks import read, source_of
-from tests.labs.submissions import INSTRUCTOR, STUDENT
+from tests.labs.submissions import LABS, instructor, student
 
+INSTRUCTOR = instructor(LABS[0])
+FILES = [path for lab in LABS for path in (instructor(lab), student(lab))]
 CHECK = 'task = lab.task("one", points=2)\ntask.predict("x", x, points=2) == 5'
 
 
@@ -93,17 +95,20 @@ def test_metadata_for_nbgrader_are_kept() -> None:
     assert made == source["cells"][0]["metadata"]
 
 
-def test_the_students_version_of_lab_1_is_up_to_date() -> None:
-    assert main.main(["lab", "build", str(INSTRUCTOR), str(STUDENT), "--check"]) == 0
+@pytest.mark.parametrize("lab", LABS)
+def test_the_students_version_of_a_lab_is_up_to_date(lab: str) -> None:
+    argv = ["lab", "build", str(instructor(lab)), str(student(lab)), "--check"]
+    assert main.main(argv) == 0
 
 
-def test_the_students_version_of_lab_1_holds_no_solution_and_no_hidden_check() -> None:
-    text = STUDENT.read_text(encoding="utf-8")
+@pytest.mark.parametrize("lab", LABS)
+def test_the_students_version_of_a_lab_holds_no_solution_and_no_hidden_check(lab: str) -> None:
+    text = student(lab).read_text(encoding="utf-8")
     assert [word for word in ("SOLUTION", "HIDDEN", "cx, 8", "hidden(9)") if word in text] == []
 
 
-@pytest.mark.parametrize("path", [INSTRUCTOR, STUDENT], ids=lambda path: path.name)
-def test_lab_1_is_a_valid_notebook_without_results(path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_lab_is_a_valid_notebook_without_results(path: Path) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
     validate(from_dict(found))
     assert [cell["id"] for cell in found["cells"] if cell.get("outputs")] == []
