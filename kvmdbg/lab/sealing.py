@@ -7,6 +7,7 @@ yes or no. Must not know: what is compared with it.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from dataclasses import dataclass, field
@@ -81,6 +82,23 @@ def sealed(text: str) -> Sealed:
     if mark != _MARK or len(found.digest) != 32:
         raise BadInput(f"a sealed value begins with {_MARK}$ and has 32 bytes of digest")
     return found
+
+
+def coded(words: str) -> str:
+    """A hint as nobody reads it by chance. It is no secret: :func:`decoded` is beside it.
+
+    >>> decoded(coded("look at DR6"))
+    'look at DR6'
+    """
+    return base64.b64encode(words.encode()).decode()
+
+
+def decoded(text: str) -> str:
+    """What :func:`coded` took; BadInput for anything else."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        raise BadInput("this is no coded hint: take it as `kvmdbg lab build` wrote it") from None
 
 
 def _digest(value: object, salt: bytes) -> bytes:

@@ -11,7 +11,7 @@ from nbformat import from_dict, validate
 
 from kvmdbg.cli import main
 from kvmdbg.errors import BadInput
-from kvmdbg.lab import sealed
+from kvmdbg.lab import Lab, sealed
 from kvmdbg.lab.building import student_version, written
 from kvmdbg.lab.notebooks import read, source_of
 from tests.labs.submissions import LABS, instructor, student
@@ -34,6 +34,38 @@ def built(*sources: str) -> list[str]:
 def test_a_solution_becomes_places_for_its_names() -> None:
     source = "### BEGIN SOLUTION\nx = 5\nif x:\n    z = 1\ny = 6\n### END SOLUTION\nx"
     assert built(source)[0] == "# your answer here\nx = ...\ny = ...\nx"
+
+
+def test_a_solution_in_a_function_becomes_its_body() -> None:
+    source = (
+        "def f(vm):\n    ### BEGIN SOLUTION\n    y = 1\n    if y:\n        return y\n"
+        "    ### END SOLUTION\n\nx = f"
+    )
+    assert built(source)[0] == "def f(vm):\n    # your answer here\n    ...\n\nx = f"
+
+
+def test_hints_are_not_there_in_plain_text_and_read_alike() -> None:
+    source = '%vm reset\nlab.hints("one", "vägue", "clear")  # ü\nlab.hint("one")'
+    made = built(source)[0]
+    assert [word for word in ("vägue", "clear") if word in made] == []
+    assert made.startswith("%vm reset\nlab.coded_hints(")
+    assert made.endswith(')  # ü\nlab.hint("one")')
+    lab = Lab("hints")
+    exec(made.partition("\n")[2], {"lab": lab})
+    assert [repr(lab.hint("one", number)).splitlines()[1] for number in (1, 2)] == [
+        "vägue",
+        "clear",
+    ]
+
+
+def test_a_hint_that_is_worked_out_is_refused_with_its_cell() -> None:
+    with pytest.raises(BadInput, match="cell 1: hints are texts"):
+        built('lab.hints("one", word)')
+
+
+def test_a_coded_hint_that_build_did_not_write_is_refused() -> None:
+    with pytest.raises(BadInput, match="no coded hint"):
+        Lab("hints").coded_hints("one", "plain words")
 
 
 def test_a_solution_in_assembler_becomes_a_comment() -> None:

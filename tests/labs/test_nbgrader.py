@@ -5,6 +5,7 @@ Real courses, real gradebooks. Must not know: how the points come about.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -233,6 +234,7 @@ def step(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     made = SimpleNamespace(asked=asked, points=2.0)
 
     def grade(nb: object, key: grading.Key, limits: object, seed: str) -> grading.Grade:
+        asyncio.run(asyncio.sleep(0))  # as kernels need it
         asked.append((limits, seed))
         task = {"passed": True, "points": 2, "problem": "", "of": made.points}
         item = {
@@ -262,6 +264,13 @@ def test_a_students_id_is_the_seed_only_if_the_course_says_so(step: SimpleNamesp
     graded(seed_is_student=True, seconds=60, memory=512)
     assert [seed for _, seed in step.asked] == ["", "ada"]
     assert (step.asked[1][0].seconds, step.asked[1][0].memory) == (60, 512 << 20)
+
+
+def test_formgrader_can_grade_while_its_event_loop_runs(step: SimpleNamespace) -> None:
+    async def button() -> Any:
+        return graded()
+
+    assert asyncio.run(button()).cells[1].outputs
 
 
 def test_the_guides_further_lines_set_what_the_step_has() -> None:
