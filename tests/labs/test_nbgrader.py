@@ -61,6 +61,8 @@ MORE: Final = {
     "edited": (edited(), points(LAB, "half")),
 }
 """What else is handed in for one lab, and the points by task."""
+PLAIN: Final = ("half", "cheat")
+"""What is handed in to a course that does not know kvmdbg."""
 DESERVED: Final = {
     **{(lab, kind): points(lab, kind) for lab in LABS for kind in KINDS},
     **{(LAB, name): found for name, (_, found) in MORE.items()},
@@ -81,7 +83,7 @@ def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Course]:
     work = [
         (made["even"], CONFIGURED, handed_in(LABS[0::2])),
         (made["odd"], CONFIGURED, handed_in(LABS[1::2])),
-        (made["plain"], "", {(LAB, "half"): submission(LAB, "half")}, COMMANDS[:2]),
+        (made["plain"], "", {(LAB, kind): submission(LAB, kind) for kind in PLAIN}, COMMANDS[:2]),
     ]
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(course.run, *rest) for course, *rest in work if rest[1]]
@@ -91,14 +93,15 @@ def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Course]:
     return {**halves, "plain": made["plain"]}
 
 
-def by_task(lab: str, scores: dict[str, tuple[float, bool]]) -> dict[str, float]:
-    """Scores of cells under the names of the tasks in them."""
+def by_cell(lab: str, by_task: dict[str, float]) -> dict[str, float]:
+    """Points of tasks under the names of the cells that they are in."""
     cells = grading.key_of(marked(read(instructor(lab)))).cells
-    return {
-        "+".join(name for name, _ in cell.tasks): scores[cell.key][0]
-        for cell in cells
-        if cell.tasks
-    }
+    return {one.key: sum(by_task[name] for name, _ in one.tasks) for one in cells if one.tasks}
+
+
+def found(course: Course, lab: str, student: str) -> dict[str, float]:
+    """The scores of cells in the gradebook."""
+    return {name: points for name, (points, _) in course.scores(lab, student).items()}
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -116,7 +119,7 @@ def test_students_get_from_nbgrader_what_lab_build_makes(
 def test_each_task_gets_the_points_that_the_work_deserves(
     courses: dict[str, Course], lab: str, student: str
 ) -> None:
-    assert by_task(lab, courses[lab].scores(lab, student)) == DESERVED[lab, student]
+    assert found(courses[lab], lab, student) == by_cell(lab, DESERVED[lab, student])
 
 
 @pytest.mark.parametrize(("lab", "student"), DESERVED)
@@ -161,7 +164,11 @@ def test_only_what_died_or_did_not_end_waits_for_a_look_by_hand(
 
 
 def test_nbgrader_alone_gives_honest_work_the_same_points(courses: dict[str, Course]) -> None:
-    assert by_task(LAB, courses["plain"].scores(LAB, "half")) == points(LAB, "half")
+    assert found(courses["plain"], LAB, "half") == by_cell(LAB, points(LAB, "half"))
+
+
+def test_nbgrader_alone_falls_for_overwritten_checks(courses: dict[str, Course]) -> None:
+    assert found(courses["plain"], LAB, "cheat") == by_cell(LAB, points(LAB, "right"))
 
 
 # One step
