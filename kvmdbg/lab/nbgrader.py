@@ -158,10 +158,10 @@ def _plain(cell: Any) -> dict[str, Any]:
 class GradeCells(_Step):
     """``nbgrader autograde``, instead of Execute: two kernels, and points that nobody can print."""
 
-    seconds = Float(30.0, help="Seconds for each of two kernels; one cell gets a third.").tag(
-        config=True
-    )
-    memory = Integer(1024, help="MiB that a kernel may have.").tag(config=True)
+    seconds = Float(
+        30.0, min=1.0, help="Seconds for each of two kernels; one cell gets a third."
+    ).tag(config=True)
+    memory = Integer(1024, min=256, help="MiB that a kernel may have.").tag(config=True)
     seed_is_student = Bool(
         False, help="Whether the student's id in nbgrader says whose variant of a lab it is."
     ).tag(config=True)

@@ -91,11 +91,10 @@ class Course:
 
     def _run(self, commands: list[list[str]]) -> None:
         path = [sysconfig.get_path("scripts"), os.environ.get("PATH", "")]  # nbgrader runs alembic
-        state = {name: str(self.folder / ".state") for name in ("JUPYTER_CONFIG_DIR", "IPYTHONDIR")}
         done = subprocess.run(
             [sys.executable, "-c", _RUN, json.dumps(commands)],
             cwd=self.folder,
-            env={**os.environ, **state, "PATH": os.pathsep.join(path), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
         )
