@@ -61,7 +61,7 @@ MORE: Final = {
     "edited": (edited(), points(LAB, "half")),
 }
 """What else is handed in for one lab, and the points by task."""
-PLAIN: Final = ("half", "cheat")
+PLAIN: Final = (*((lab, "half") for lab in LABS), (LAB, "cheat"))
 """What is handed in to a course that does not know kvmdbg."""
 DESERVED: Final = {
     **{(lab, kind): points(lab, kind) for lab in LABS for kind in KINDS},
@@ -83,7 +83,7 @@ def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Course]:
     work = [
         (made["even"], CONFIGURED, handed_in(LABS[0::2])),
         (made["odd"], CONFIGURED, handed_in(LABS[1::2])),
-        (made["plain"], "", {(LAB, kind): submission(LAB, kind) for kind in PLAIN}, COMMANDS[:2]),
+        (made["plain"], "", {one: submission(*one) for one in PLAIN}, COMMANDS[:2]),
     ]
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(course.run, *rest) for course, *rest in work if rest[1]]
@@ -163,8 +163,11 @@ def test_only_what_died_or_did_not_end_waits_for_a_look_by_hand(
     assert waiting == {student in ("killed", "stuck")}
 
 
-def test_nbgrader_alone_gives_honest_work_the_same_points(courses: dict[str, Course]) -> None:
-    assert found(courses["plain"], LAB, "half") == by_cell(LAB, points(LAB, "half"))
+@pytest.mark.parametrize("lab", LABS)
+def test_nbgrader_alone_gives_honest_work_the_same_points(
+    courses: dict[str, Course], lab: str
+) -> None:
+    assert found(courses["plain"], lab, "half") == by_cell(lab, points(lab, "half"))
 
 
 def test_nbgrader_alone_falls_for_overwritten_checks(courses: dict[str, Course]) -> None:
