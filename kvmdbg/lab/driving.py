@@ -153,7 +153,7 @@ class Line:
         if self.over:
             raise _Over(self.over)
         if len(self._vm.calls) >= self._budget.calls:
-            self._end(f"it made {self._budget.calls:,} calls and did not come to its end")
+            self._end(f"its {self._budget.calls:,} calls were used up")
         left = self._deadline - monotonic()
         if left <= 0:
             self._end(_late(self._budget))
@@ -273,7 +273,7 @@ def _again(vm: SessionVm, session: Session, budget: Budget) -> str:
     """Make the calls; why not all of them were made."""
     deadline = monotonic() + budget.seconds
     if len(session.calls) > budget.calls:
-        return f"it made more than {budget.calls:,} calls"
+        return f"its {budget.calls:,} calls were used up"
     for call in session.calls:
         seconds = deadline - monotonic()
         instructions = budget.instructions - vm.vcpu.clock

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..errors import BadInput
 
-Secret = int | str | bytes | tuple["Secret", ...]
+Secret = int | str | bytes | tuple["Secret", ...] | list["Secret"]
 _COST: Final = 1 << 14
 """scrypt's n: with r=8 some 50 ms and 16 MiB for each try."""
 _MARK: Final = "seal1"
@@ -106,12 +106,12 @@ def _digest(value: object, salt: bytes) -> bytes:
 
 
 def _is_secret(value: object) -> bool:
-    return isinstance(value, int | str | bytes | tuple)
+    return isinstance(value, int | str | bytes | tuple | list)
 
 
 def _spelt(value: object) -> str:
-    """One spelling for each value; a bool is a number, as in Python."""
-    if isinstance(value, tuple):
+    """One spelling for each value; a bool is a number, as in Python, a list is a tuple."""
+    if isinstance(value, tuple | list):
         return f"({','.join(map(_spelt, value))})"
     if isinstance(value, int):
         return f"i{int(value)}"

@@ -162,12 +162,18 @@ class Lab:
         self._vm: Vm | None = None
         LABS[name] = self
 
-    def assemble(self, text: str, mode: str = "long", org: int = ORIGIN) -> Program:
-        """Assemble a text in which ``{{name}}`` stands for what :attr:`variant` drew as ``name``.
+    def assemble(self, *texts: object, mode: str = "long", org: int = ORIGIN) -> Program:
+        """Assemble texts, one behind the other: yours and a student's, for example.
 
-        Raises AssemblyError, UnknownName.
+        ``{{name}}`` stands for what :attr:`variant` drew as ``name``. Raises AssemblyError,
+        UnknownName, and BadInput for what is no text.
         """
-        return assemble(self.variant.fill(text), mode=mode, org=org)
+        for one in texts:
+            if one is None or one is Ellipsis:
+                raise BadInput("a program is text in assembler; there is nothing yet")
+            if not isinstance(one, str):
+                raise BadInput(f"a program is text in assembler, not {type(one).__name__}")
+        return assemble(self.variant.fill("\n".join(map(str, texts))), mode=mode, org=org)
 
     def start(self, program: Program) -> Vm:
         """A VM at the lab's start, for ``vm = lab.start(program)``; ``%vm reset`` comes back to it.

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parents[2] / "notebooks" / "labs"
-LABS: Final[tuple[str, ...]] = ("01-find-the-bug",)
+LABS: Final[tuple[str, ...]] = (
+    "01-find-the-bug",
+    "02-db-handler",
+    "03-tiny-debugger",
+    "04-anti-debugging",
+)
 """The names of the labs' folders."""
 KINDS: Final = ("right", "half", "wrong", "endless", "cheat")
 

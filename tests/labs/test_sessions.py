@@ -195,8 +195,8 @@ PROBLEMS: list[Any] = [
     (writes_outside, r"line \d+ of the cell: AddressError"),
     (writes_much, "it wrote more than 256 KiB"),
     (returns_no_data, "Line is no data"),
-    (never_moves, "it made 5,000 calls"),
-    (swallows_all, "it made 5,000 calls"),
+    (never_moves, "its 5,000 calls were used up"),
+    (swallows_all, "its 5,000 calls were used up"),
 ]
 
 
