@@ -6,10 +6,13 @@ Each submission takes two real kernels. Must not know: how they are made.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -186,6 +189,40 @@ def test_a_submission_cannot_write_into_the_graders_output(
     path.write_text(json.dumps(submission(LAB, "wrong", "import os\nos.write(1, b'passed')")))
     assert main.main(["check", "--lab", str(INSTRUCTOR), str(path), "--json"]) == 1
     assert all(line.startswith("{") for line in capfd.readouterr().out.splitlines())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the submission tells its number over a FIFO")
+def test_ctrl_c_ends_all_kernels_and_says_what_was_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    more = f"import os\nopen({str(told)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
+    path = tmp_path / "endless.ipynb"
+    path.write_text(json.dumps(submission(LAB, "right", more)))
+    kernels: list[int] = []
+
+    def interrupt() -> None:
+        kernels.append(int(told.read_text()))  # waits until the cell runs
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = Thread(target=interrupt, daemon=True)
+    thread.start()
+    argv = ["check", "--lab", str(INSTRUCTOR), str(path), str(path), "--timeout", "900"]
+    assert main.main(argv) == 130
+    thread.join()
+    assert capsys.readouterr().err == (
+        "kvmdbg: interrupted: 0 of 2 were checked, the others have no result\n"
+    )
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernels[0], 0)
+
+
+def test_after_the_end_of_all_kernels_none_begins() -> None:
+    limits = Limits()
+    limits.ended.set()
+    run = run_cells(["1"], "", limits, {}, stop=False)
+    assert (run.end, run.seconds) == ("died", 0.0)
 
 
 def test_progress_is_told_on_a_terminal_only(
