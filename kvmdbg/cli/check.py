@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ EXAMPLES: Final = (
 )
 _LESS: Final = 1
 _UNGRADED: Final = 3
+_INTERRUPTED: Final = 130
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: all points everywhere; 1: not all; 3: something died, timed out or was not checked.
 
-    Raises BadInput, ToolMissing.
+    130 after Ctrl-C, which ends all kernels. Raises BadInput, ToolMissing.
     """
     from ..errors import BadInput
     from ..lab import grading, notebooks
@@ -60,12 +62,19 @@ def run(args: argparse.Namespace) -> int:
     check_tools()
     key = None if args.lab is None else grading.key_of(notebooks.read(args.lab))
     limits = Limits(args.timeout, args.memory << 20)
-    worst = 0
-    for path, grade in _graded(args.notebooks, key, limits, args.seed, args.jobs):
-        lines = _json_lines(path, grade) if args.json else _text(path, grade)
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
-        worst = max(worst, _status(grade))
+    checked, worst = 0, 0
+    try:
+        with closing(_graded(args.notebooks, key, limits, args.seed, args.jobs)) as graded:
+            for path, grade in graded:
+                lines = _json_lines(path, grade) if args.json else _text(path, grade)
+                sys.stdout.write("".join(f"{line}\n" for line in lines))
+                sys.stdout.flush()
+                checked, worst = checked + 1, max(worst, _status(grade))
+    except KeyboardInterrupt:
+        clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+        told = f"{checked} of {len(args.notebooks)} were checked, the others have no result"
+        print(f"{clear}kvmdbg: interrupted: {told}", file=sys.stderr)
+        return _INTERRUPTED
     return worst
 
 
@@ -77,14 +86,15 @@ def _status(grade: Grade) -> int:
 
 def _graded(
     paths: Sequence[Path], key: Key | None, limits: Limits, seed: str, jobs: int
-) -> Iterator[tuple[Path, Grade]]:
+) -> Generator[tuple[Path, Grade], None, None]:
     """In the order in which they end, with a line of progress on a terminal."""
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_one, path, key, limits, seed): path for path in paths}
         try:
             yield from _counted(running)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            limits.ended.set()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
