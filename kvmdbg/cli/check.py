@@ -6,12 +6,15 @@ Must not know: how one of them is graded.
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import BadInput
 
 if TYPE_CHECKING:
     from ..lab.grading import Grade, Key
@@ -21,17 +24,28 @@ NAME: Final = "check"
 HELP: Final = "Grade submissions of a lab by the lecturer's own checks, or see a notebook run."
 EXAMPLES: Final = (
     "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --jobs 2",
-    "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --seed {parent} --json",
+    'kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --seed "{parent}" --json',
     "kvmdbg check --lab instructor.ipynb instructor.ipynb    does the solution get all points?",
     "kvmdbg check walkthrough.ipynb                          does it run from top to bottom?",
 )
+STATUS: Final = {
+    0: "all points everywhere, or the notebook ran",
+    1: "not all points",
+    3: "something died, ran out of its time or could not be checked",
+}
 _LESS: Final = 1
 _UNGRADED: Final = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``kvmdbg check``."""
-    parser.add_argument("notebooks", type=Path, nargs="+", metavar="NOTEBOOK")
+    parser.add_argument(
+        "notebooks",
+        type=Path,
+        nargs="+",
+        metavar="NOTEBOOK",
+        help="one, or many by a pattern with *",
+    )
     parser.add_argument("--lab", type=Path, help="the lecturer's notebook, whose checks count")
     parser.add_argument("--json", action="store_true", help="one line for each check")
     parser.add_argument(
@@ -51,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
 
     Raises BadInput, ToolMissing.
     """
-    from ..errors import BadInput
     from ..lab import grading, notebooks
     from ..lab.kernels import Limits, check_tools
 
@@ -60,13 +73,24 @@ def run(args: argparse.Namespace) -> int:
     check_tools()
     key = None if args.lab is None else grading.key_of(notebooks.read(args.lab))
     limits = Limits(args.timeout, args.memory << 20)
+    paths = [path for given in args.notebooks for path in _found(given)]
     worst = 0
-    for path, grade in _graded(args.notebooks, key, limits, args.seed, args.jobs):
+    for path, grade in _graded(paths, key, limits, args.seed, args.jobs):
         lines = _json_lines(path, grade) if args.json else _text(path, grade)
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
         worst = max(worst, _status(grade))
     return worst
+
+
+def _found(given: Path) -> list[Path]:
+    """The shells of Windows leave ``*`` to the program. BadInput if it stands for no file."""
+    if "*" not in str(given) or given.exists():
+        return [given]
+    paths = sorted(Path(name) for name in glob.glob(str(given)))
+    if not paths:
+        raise BadInput(f"there is no file like {str(given)!r}")
+    return paths
 
 
 def _status(grade: Grade) -> int:
@@ -103,7 +127,6 @@ def _counted(running: dict[Future[Grade], Path]) -> Iterator[tuple[Path, Grade]]
 
 def _one(path: Path, key: Key | None, limits: Limits, seed: str) -> Grade:
     """One file. A submission that is no notebook gets no points, and the others are graded."""
-    from ..errors import BadInput
     from ..lab import grading, notebooks
 
     if key is None:

@@ -18,7 +18,9 @@ from .notebooks import (
     BEGIN_SOLUTION,
     END_HIDDEN,
     END_SOLUTION,
+    STUDENT,
     code_cells,
+    is_students,
     source_of,
     tasks_in,
 )
@@ -26,12 +28,12 @@ from .sealing import seal
 
 _PYTHON, _ASM = "# your answer here", "; your answer here"
 _PLACEHOLDER: Final = re.compile(r"^(\s*)(\w+)\s*=(?!=)")
-STUDENT: Final = "kvmdbg_lab"
-"""The key of a notebook's metadata that tells a student's version, with the lab's digest."""
 
 
 def student_version(notebook: dict[str, Any]) -> dict[str, Any]:
     """What students get; BadInput names the cell in which something is wrong."""
+    if is_students(notebook):
+        raise BadInput("this is a students' version already; it is made of the lecturer's notebook")
     made = copy.deepcopy(notebook)
     check_tasks(notebook)
     made["cells"] = [
