@@ -6,11 +6,13 @@ Must not know: how one of them is graded.
 from __future__ import annotations
 
 import argparse
+import csv
 import glob
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +27,7 @@ HELP: Final = "Grade submissions of a lab by the lecturer's own checks, or see a
 EXAMPLES: Final = (
     "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --jobs 2",
     'kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --seed "{parent}" --json',
+    "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --csv > points.csv",
     "kvmdbg check --lab instructor.ipynb instructor.ipynb    does the solution get all points?",
     "kvmdbg check walkthrough.ipynb                          does it run from top to bottom?",
 )
@@ -47,7 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="one, or many by a pattern with *",
     )
     parser.add_argument("--lab", type=Path, help="the lecturer's notebook, whose checks count")
-    parser.add_argument("--json", action="store_true", help="one line for each check")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one line for each check")
+    output.add_argument(
+        "--csv", action="store_true", help="one line for each notebook, for a spreadsheet"
+    )
     parser.add_argument(
         "--timeout", type=float, default=30.0, help="seconds for each kernel (30), a cell a third"
     )
@@ -74,10 +81,11 @@ def run(args: argparse.Namespace) -> int:
     key = None if args.lab is None else grading.key_of(notebooks.read(args.lab))
     limits = Limits(args.timeout, args.memory << 20)
     paths = [path for given in args.notebooks for path in _found(given)]
-    worst = 0
+    worst, written = 0, _OUTPUTS["json" if args.json else "csv" if args.csv else "text"]
+    if args.csv:
+        sys.stdout.write(",".join(_COLUMNS) + "\n")
     for path, grade in _graded(paths, key, limits, args.seed, args.jobs):
-        lines = _json_lines(path, grade) if args.json else _text(path, grade)
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.write("".join(f"{line}\n" for line in written(path, grade)))
         sys.stdout.flush()
         worst = max(worst, _status(grade))
     return worst
@@ -102,7 +110,7 @@ def _status(grade: Grade) -> int:
 def _graded(
     paths: Sequence[Path], key: Key | None, limits: Limits, seed: str, jobs: int
 ) -> Iterator[tuple[Path, Grade]]:
-    """In the order in which they end, with a line of progress on a terminal."""
+    """In the order in which they were named, with a line of progress on a terminal."""
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_one, path, key, limits, seed): path for path in paths}
         try:
@@ -114,10 +122,11 @@ def _graded(
 
 def _counted(running: dict[Future[Grade], Path]) -> Iterator[tuple[Path, Grade]]:
     live = sys.stderr.isatty()
-    for number, done in enumerate(as_completed(running), 1):
+    for number, (future, path) in enumerate(running.items(), 1):
+        grade = future.result()
         if live:
             sys.stderr.write("\r\x1b[K")
-        yield running[done], done.result()
+        yield path, grade
         if live:
             sys.stderr.write(f"{number} of {len(running)} checked")
             sys.stderr.flush()
@@ -177,3 +186,14 @@ def _text(path: Path, grade: Grade) -> Iterable[str]:
         for one in task["checks"]:
             if not one["passed"]:
                 yield f"    {printable(one['check'])}: {printable(one['message'])}"
+
+
+def _csv(path: Path, grade: Grade) -> Iterable[str]:
+    line = io.StringIO()
+    cells = (str(path), grade.seed, f"{grade.points:g}", f"{grade.of:g}", grade.end)
+    csv.writer(line, lineterminator="").writerow(cells)
+    yield line.getvalue()
+
+
+_COLUMNS: Final = ("notebook", "seed", "points", "of", "end")
+_OUTPUTS: Final = {"json": _json_lines, "csv": _csv, "text": _text}

@@ -70,7 +70,7 @@ def _bundle(parser: argparse.ArgumentParser) -> None:
         help="windows, macos-arm64, macos-x86_64, linux or linux-arm64 (all but the last)",
     )
     parser.add_argument(
-        "--wheel", type=Path, help="kvmdbg's own wheel, if it does not run from its sources here"
+        "--wheel", type=Path, help="kvmdbg's own wheel, if that from which it was installed is gone"
     )
 
 

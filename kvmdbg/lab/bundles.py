@@ -8,6 +8,7 @@ conditions, and leaves out what only Windows needs. Must not know: labs, or the 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -15,8 +16,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from ..errors import BadInput, ToolMissing
 from .wheels import SYSTEMS, Target, lacking, needed, whole
@@ -94,7 +98,7 @@ def fill(
 ) -> Iterator[Bundled]:
     """Put the wheels for these targets into a new folder, one target after the other.
 
-    ``own`` is kvmdbg's wheel; None builds it from the sources that run here. A target for
+    ``own`` is kvmdbg's wheel; None looks where this one comes from. A target for
     which a wheel is missing leaves nothing in the folder. Raises BadInput, ToolMissing.
     """
     _check_folder(folder)
@@ -135,7 +139,7 @@ def _ignored(path: Path, checkout: Path) -> bool:
 
 
 def _own_wheel(own: Path | None, work: Path) -> Path:
-    """kvmdbg's wheel: the one that was named, or one made of the sources, in ``work``."""
+    """kvmdbg's wheel: the one that was named, or one from its sources, in ``work``."""
     if own is not None:
         return whole(own, "kvmdbg").resolve()
     try:
@@ -146,14 +150,25 @@ def _own_wheel(own: Path | None, work: Path) -> Path:
 
 
 def _sources() -> Path:
-    """The checkout that this package runs from."""
-    root = Path(__file__).parents[2]
-    if not (root / "pyproject.toml").exists():
-        raise BadInput(
-            "kvmdbg runs from no sources here, of which its wheel could be made; "
-            "give the wheel that you installed it from: --wheel kvmdbg-....whl"
-        )
-    return root
+    """The checkout that this package runs from, or what pip says it was installed from."""
+    places = [Path(__file__).parents[2], *_installed_from()]
+    for place in places:
+        if (place.suffix == ".whl" and place.is_file()) or (place / "pyproject.toml").is_file():
+            return place
+    raise BadInput(
+        "neither the sources nor the wheel from which this kvmdbg was installed are there now; "
+        "give the wheel: --wheel kvmdbg-....whl"
+    )
+
+
+def _installed_from() -> list[Path]:
+    """A local file or folder, if it was one (PEP 610)."""
+    try:
+        text = metadata.distribution("kvmdbg").read_text("direct_url.json") or "{}"
+    except metadata.PackageNotFoundError:
+        return []
+    url = urlsplit(json.loads(text).get("url", ""))
+    return [Path(url2pathname(url.path))] if url.scheme == "file" else []
 
 
 def _fetched(target: Target, wheel: Path, place: Path, folder: Path) -> Bundled:

@@ -10,6 +10,7 @@ import hashlib
 import subprocess
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,8 +129,16 @@ def test_an_installed_kvmdbg_without_sources_asks_for_its_wheel(
     index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bundles, "__file__", str(index / "kvmdbg" / "lab" / "bundles.py"))
+    monkeypatch.setattr(bundles, "_installed_from", lambda: [index / "kvmdbg-1.0-gone.whl"])
     assert main.main(["lab", "bundle", "kit", "--platform", "linux"]) == 2
     assert "--wheel kvmdbg-" in capsys.readouterr().err
+
+
+def test_the_file_that_pip_installed_from_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = '{"url": "file:///tmp/my%20wheels/kvmdbg-0.1.0-py3-none-any.whl"}'
+    found = SimpleNamespace(read_text=lambda name: told if name == "direct_url.json" else None)
+    monkeypatch.setattr(bundles.metadata, "distribution", lambda name: found)
+    assert bundles._installed_from() == [Path("/tmp/my wheels/kvmdbg-0.1.0-py3-none-any.whl")]
 
 
 def test_another_packages_wheel_is_refused(index: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ Each submission takes two real kernels. Must not know: how they are made.
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from concurrent.futures import Future
@@ -229,3 +230,26 @@ def test_without_nbclient_there_is_one_line_that_says_how_to_get_it(
 def test_the_lecturers_own_notebook_gets_all_points(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["check", "--lab", str(INSTRUCTOR), str(INSTRUCTOR)]) == 0
     assert "8 of 8 points" in capsys.readouterr().out
+
+
+def test_a_spreadsheet_gets_one_line_for_each_notebook_in_the_order_of_the_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / name for name in ("half, or so.ipynb", "broken.ipynb")]
+    paths[0].write_text(json.dumps(written(HALF)))
+    paths[1].write_text("no notebook")
+    argv = ["check", "--lab", str(INSTRUCTOR), *map(str, paths), "--csv", "--jobs", "2"]
+    assert main.main([*argv, "--seed", "{stem}"]) == 3
+    rows = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert rows[0] == ["notebook", "seed", "points", "of", "end"]
+    assert rows[1:] == [
+        [str(paths[0]), "half, or so", "5", "8", "done"],
+        [str(paths[1]), "", "0", "8", "error"],
+    ]
+
+
+def test_a_pattern_that_the_shell_left_alone_is_looked_up(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lab.ipynb").write_text("")
+    assert [path.parent.name for path in check._found(tmp_path / "*" / "lab.ipynb")] == ["a", "b"]
