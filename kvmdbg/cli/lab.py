@@ -108,7 +108,10 @@ def build(args: argparse.Namespace) -> int:
 
     if args.source.resolve() == args.target.resolve():
         raise BadInput("the students' version cannot replace the lecturer's; name another file")
-    made = building.student_version(notebooks.read(args.source))
+    source = notebooks.read(args.source)
+    if building.is_students(source):
+        raise BadInput("this is a students' version already; it is made of the lecturer's notebook")
+    made = building.student_version(source)
     text = building.written(made)
     try:
         if args.check:

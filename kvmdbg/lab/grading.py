@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from ..errors import BadInput
 from .answers import MIME, received
+from .building import is_students
 from .kernels import Limits, Run, run_cells
-from .notebooks import Cell, Role, code_cells, is_students, names_bound
+from .notebooks import Cell, Role, code_cells, names_bound
 from .tasks import SEED
 
 RESULTS: Final = "application/vnd.kvmdbg.results+json"

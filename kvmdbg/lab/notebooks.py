@@ -21,8 +21,6 @@ DEMO: Final = "demo"
 """The tag of cells that only show something: a grader need not run them."""
 MAY_FAIL: Final = "raises-exception"
 """Jupyter's tag of cells that are meant to fail."""
-STUDENT: Final = "kvmdbg_lab"
-"""The key of a notebook's metadata that tells a students' version."""
 
 _MOST_BYTES: Final = 32 << 20
 _ASM: Final = re.compile(r"%%asm[ \t]+([A-Za-z_]\w*)")
@@ -64,12 +62,6 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
         raise BadInput(f"{str(path)!r} is no notebook: it has no cells")
     return found
-
-
-def is_students(notebook: dict[str, Any]) -> bool:
-    """Whether a notebook was made by ``kvmdbg lab build``."""
-    metadata = notebook.get("metadata")
-    return isinstance(metadata, dict) and STUDENT in metadata
 
 
 def source_of(cell: dict[str, Any]) -> str:
