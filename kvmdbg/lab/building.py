@@ -255,3 +255,9 @@ def _literal(call: ast.Call, where: str) -> Any:
             f"{where}: hidden() takes one number, text or bytes as they are written; "
             f"what is worked out belongs between {BEGIN_HIDDEN} and {END_HIDDEN}"
         ) from None
+
+
+def is_students(notebook: dict[str, Any]) -> bool:
+    """Whether this is a students' version."""
+    metadata = notebook.get("metadata")
+    return isinstance(metadata, dict) and STUDENT in metadata
