@@ -331,10 +331,12 @@ class Vm(Moments, Recordings, Interrupts):
         return self._table.add(self.address(where), kind, access, length, when, temporary, slot)
 
     @in_turn
-    def bp_vector(self, vector: int, when: str | None = None) -> Breakpoint:
-        """Stop before the guest takes a vector (0-255), by INT n or by an exception."""
+    def bp_vector(
+        self, vector: int, when: str | None = None, temporary: bool = False
+    ) -> Breakpoint:
+        """Stop before the guest takes a vector (0-255), by INT n or an exception; as :meth:`bp`."""
         self._check()
-        return self._table.add_vector(vector, when)
+        return self._table.add_vector(vector, when, temporary)
 
     # Looking and changing
 

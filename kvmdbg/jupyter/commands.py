@@ -118,7 +118,13 @@ BP_ACTIONS = {
     "delete": Command("%bp delete", "NUMBER|all", "Delete breakpoints.", words=(1, 16)),
     "enable": Command("%bp enable", "NUMBER|all", "Let breakpoints stop again.", words=(1, 16)),
     "disable": Command("%bp disable", "NUMBER|all", "Keep breakpoints silent.", words=(1, 16)),
-    "int": Command("%bp int", "VECTOR [if CONDITION]", "Stop before a vector.", words=(1, 1)),
+    "int": Command(
+        "%bp int",
+        "VECTOR [--once] [if CONDITION]",
+        "Stop before a vector.",
+        (Option("--once", "", "delete it after its first hit"),),
+        words=(1, 1),
+    ),
 }
 
 _VM = (

@@ -153,7 +153,7 @@ def _of_bp(rest: str) -> Spot:
     if not done:
         return Spot(BP, "stop", last)
     if done[0] == "int":
-        return Spot(BP, "vector" if len(done) == 1 else "how", last, done)
+        return Spot(BP_ACTIONS["int"], "vector" if len(done) == 1 else "how", last, done)
     if done[0] in BP_ACTIONS:
         return Spot(BP, "breakpoint", last, done)
     return _of_option(BP, done, last) or Spot(BP, "how", last, done)

@@ -236,7 +236,7 @@ def operand(before: str, labels: Iterable[str]) -> Found:
 def _how(spot: Spot, known: Known) -> Found:
     """What follows a place in ``%bp``."""
     if "int" in spot.done[:1]:
-        return spot.text, _all("keyword", ["if"])
+        return spot.text, [*_all("keyword", ["if"]), *_options(spot)]
     kinds = [] if {"hw", "sw"} & set(spot.done) else ["hw", "sw"]
     return spot.text, [*_all("keyword", [*kinds, "if"]), *_options(spot)]
 

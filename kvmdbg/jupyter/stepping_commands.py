@@ -57,8 +57,8 @@ def bp(session: Session, line: str) -> Breakpoint | BreakpointTable | Shown:
     if not words and when is None:
         return vm.breakpoints
     if words and words[0] == "int":
-        name = parse(BP_ACTIONS["int"], words[1:]).words[0]
-        return vm.bp_vector(vector(name), when=when)
+        args = parse(BP_ACTIONS["int"], words[1:])
+        return vm.bp_vector(vector(args.words[0]), when, args.has("--once"))
     if words and words[0] in _ACTIONS and when is None:
         return _act(vm, words[0], parse(BP_ACTIONS[words[0]], words[1:]))
     return _set(vm, parse(BP, words), when)

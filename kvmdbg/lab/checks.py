@@ -132,6 +132,8 @@ class Checks:
 
     def stops(self, kind: StopKind | str) -> Item:
         """The last stop was of this kind: ``halt``, ``breakpoint``, ``shutdown`` ..."""
+        if isinstance(self._vm, SessionVm):
+            raise BadInput('a session has exits and no stops: ask .ends("HLT")')
         try:
             wanted = StopKind(kind)
         except ValueError:
@@ -157,9 +159,8 @@ class Checks:
         """The guest stands at this linear address or label."""
 
         def holds() -> bool:
-            return self._vm.last_stop is not None and (
-                self._vm.last_stop.pc == self._vm.address(where)
-            )
+            stood = self._vm.last_stop or (self._vm.timeline[-1] if self._vm.timeline else None)
+            return stood is not None and stood.pc == self._vm.address(where)
 
         return self._item(f"stops at {_place(where)}", holds, self._last)
 
@@ -170,7 +171,10 @@ class Checks:
 
     def _last(self) -> str:
         stop = self._vm.last_stop
-        return "it has not run" if stop is None else f"it stopped at {stop.location}: {stop.cause}"
+        if stop is not None:
+            return f"it stopped at {stop.location}: {stop.cause}"
+        rows = self._vm.timeline
+        return f"it stands at {self._vm.label(rows[-1].pc)}" if rows else "it has not run"
 
     def _visits(self) -> str:
         return "it did"

@@ -93,7 +93,7 @@ def grade(submission: dict[str, Any], key: Key, limits: Limits, seed: str = "") 
     names = sorted(key.answers)
     student = run_cells(written, _SEND.format(names=names), limits, environment, stop=False)
     if student.end == "died":
-        return nothing(key, _ENDS["died"], student)
+        return nothing(key, _end(student), student)
     problem, answers = "", {}
     try:
         answers = received(_last(student, MIME) or "{}", names)
@@ -111,8 +111,8 @@ def watched(notebook: dict[str, Any], limits: Limits) -> Grade:
     run = run_cells([cell.source for cell in cells], "", limits, {}, stop=False)
     errors = _numbered(run, [cell.may_fail for cell in cells])
     end = "error" if errors and run.end == "done" else run.end
-    problems = {"done": "", "error": "a cell failed", **_ENDS}
-    return Grade((), 0, end, problems[end], "", run.seconds, run.peak, errors)
+    problem = "a cell failed" if end == "error" else _end(run)
+    return Grade((), 0, end, problem, "", run.seconds, run.peak, errors)
 
 
 def _numbered(run: Run, may_fail: Sequence[bool] = ()) -> tuple[str, ...]:
@@ -166,10 +166,9 @@ def _grade(key: Key, student: Run, checked: Run, problem: str) -> Grade:
         for name, of in key.tasks.items()
     ]
     end = student.end
-    if end != "done":
-        problem = problem or _ENDS[end]
+    problem = problem or _end(student)
     if checked.end != "done":
-        end, problem = checked.end, f"while it was checked: {_ENDS[checked.end]}"
+        end, problem = checked.end, f"while it was checked: {_end(checked)}"
     elif others := [line for cell_key, line in errors.items() if not _checks(key, cell_key)]:
         end, problem = "error", f"a cell of the lab itself failed: {others[0]}"
     seconds, peak = student.seconds + checked.seconds, max(student.peak, checked.peak)
@@ -185,6 +184,11 @@ _ENDS: Final = {
     "timeout": "a cell did not end in its time and was interrupted",
     "died": "the kernel died, used up its limits, or could not be interrupted",
 }
+
+
+def _end(run: Run) -> str:
+    """How a kernel ended, in words; empty if all is well."""
+    return _ENDS.get(run.end, "") + (f" ({run.why})" if run.why else "")
 
 
 def _task(name: str, of: float, result: dict[str, Any] | None, error: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ _ADDRESSES: Final = 32 << 30
 """Address space beside memory: each VM reserves 1 GiB of it and uses little."""
 _LOOK: Final = 0.1
 """Seconds between two looks at whether all is to end."""
-_GRACE: Final = 5.0
+_GRACE: Final = 10.0
 """Seconds for what comes after the cells, and for a kernel to begin or end."""
 
 
@@ -54,7 +54,8 @@ class Run:
 
     ``errors`` are (number of the cell, one line); ``sent`` is what was displayed under our media
     types. ``end`` is ``done``, ``timeout`` (a cell had to be interrupted, or did not begin), or
-    ``died``. ``peak`` is the most memory the kernel had in bytes, 0 where the system does not tell.
+    ``died``, and ``why`` what is known of that. ``peak`` is the most memory the kernel had in
+    bytes, 0 where the system does not tell.
     """
 
     errors: list[tuple[int, str]] = field(default_factory=list)
@@ -62,6 +63,7 @@ class Run:
     end: str = "done"
     seconds: float = 0.0
     peak: int = 0
+    why: str = ""
 
 
 def check_tools() -> None:
@@ -126,8 +128,8 @@ async def _run(
 
     try:
         await _unless_ended(cells_in_kernel(), client, limits.ended)
-    except (DeadKernelError, RuntimeError):  # the latter if it did not even begin
-        run.end = "died"
+    except (DeadKernelError, RuntimeError) as error:  # the latter if it did not even begin
+        run.end, run.why = "died", str(error).partition("\n")[0][:200]
         client.forget()
     run.seconds = monotonic() - begin
     return run
@@ -160,4 +162,4 @@ async def _all(client: Client, run: Run, deadline: float, most: float, stop: boo
         if stop and run.errors:
             break
     if not await client.cell(count - 1, _GRACE):
-        run.end = "died"
+        run.end, run.why = "died", "it did not hand over what was asked for"

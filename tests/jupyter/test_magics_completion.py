@@ -101,7 +101,7 @@ def types(line: str, first_line: bool = True) -> dict[str, str]:
         ("%vm compare unicorn unicorn:s", ["unicorn:svm"]),
         ("%bp int #P", ["#PF"]),
         ("%bp int G", ["GP"]),
-        ("%bp int #PF ", ["if"]),
+        ("%bp int #PF ", ["if", "--once"]),
         ("%bp loop hw i", ["if"]),
         ("%bp loop hw s", []),
         ("%bp loop if ea", ["eax"]),

@@ -160,6 +160,14 @@ def test_a_vector_is_stopped_at_before_the_guest_takes_it(run: Run, text: str) -
     assert run("%vm run").pc == 0x8000
 
 
+def test_a_vector_may_be_stopped_at_once_only(run: Run) -> None:
+    run("%%asm --mode real\nagain: int 0x80\njmp again")
+    run("%vm gate 0x80 0x9000")
+    run("%bp int 0x80 --once")
+    assert run("%vm run").pc == 0x8000
+    assert list(run("%bp")) == []
+
+
 @pytest.mark.parametrize("text", ["#UD", "UD", "ud"])
 def test_a_vector_may_be_written_by_its_name(guest: Run, text: str) -> None:
     assert guest(f"%bp int {text}").address == 6

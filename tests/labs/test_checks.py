@@ -311,4 +311,4 @@ def test_the_example_in_the_documentation_gets_all_points() -> None:
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block, names)  # the page is ours
-    assert repr(names["lab"]).startswith("double: 4 of 4 points")
+    assert repr(names["lab"]).startswith("double: 8 of 8 points")

@@ -86,6 +86,7 @@ def test_a_cell_that_never_ends_is_no_pass_but_keeps_the_answers_before_it() -> 
 def test_a_kernel_that_eats_memory_is_ended() -> None:
     grade = right("x = b'x' * (700 << 20)\nwhile True: pass", Limits(20, 300 << 20))
     assert (grade.points, grade.end) == (0, "died")
+    assert "needs too much memory" in grade.problem
 
 
 def test_a_seed_from_outside_counts_over_the_notebooks() -> None:

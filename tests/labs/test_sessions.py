@@ -97,6 +97,7 @@ HOLDS: list[Any] = [
     lambda c: c.exits(cause="step", pc="again+2") == 3,
     lambda c: c.order("debug", "io", "hlt"),
     lambda c: c.ends("HLT"),
+    lambda c: c.stops_at("again+9"),
     lambda c: c.calls("write", where="again", data=b"\xcc") == 4,
     lambda c: c.calls("debug", control=lambda control: control & STEP) == 3,
     lambda c: c.calls("set_regs") == 0,
@@ -114,6 +115,7 @@ def test_what_holds_of_a_session_passes(lab: Lab, ask: Any) -> None:
 
 FAILS: list[Any] = [
     lambda c: c.ends("SHUTDOWN"),
+    lambda c: c.stops_at("again"),
     lambda c: c.calls("write", data=b"\x90") == 1,
     lambda c: c.exits(cause="INT3") == 2,
 ]
@@ -128,6 +130,11 @@ def test_only_a_session_has_calls(lab: Lab) -> None:
     task = lab.task("one", points=1)
     with pytest.raises(BadInput, match="only a session"):
         task.check(task.run(PROGRAM)).calls("write")
+
+
+def test_a_session_has_no_stops(lab: Lab) -> None:
+    with pytest.raises(BadInput, match=r"ask \.ends"):
+        lab.task("one", points=1).check(played(lab, stepping)).stops("halt")
 
 
 def test_a_call_that_there_is_not_is_named(lab: Lab) -> None:

@@ -32,6 +32,7 @@ def _name(path: Path) -> str:
 
 each_text = pytest.mark.parametrize("path", [*NOTEBOOKS, *LABS, *LABS_OF_STUDENTS], ids=_name)
 each_run = pytest.mark.parametrize("path", [*NOTEBOOKS, *LABS], ids=_name)
+each_lab = pytest.mark.parametrize("path", LABS, ids=_name)
 each_document = pytest.mark.parametrize("path", [*NOTEBOOKS, *LABS, README], ids=_name)
 
 

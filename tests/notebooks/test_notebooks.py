@@ -6,11 +6,12 @@ what any of them is about.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
 
-from tests.notebooks.running import each_document, each_notebook, executed, load, outputs
+from tests.notebooks.running import each_document, each_lab, each_notebook, executed, load, outputs
 
 
 @each_document
@@ -29,6 +30,12 @@ def test_whatever_it_displays_has_a_text_twin(path: Path) -> None:
 def test_it_prints_no_warnings(path: Path) -> None:
     streams = [out for out in outputs(executed(path)) if out.output_type == "stream"]
     assert [out.text for out in streams if out.name == "stderr"] == []
+
+
+@each_lab
+def test_a_labs_solutions_get_all_points_in_one_kernel(path: Path) -> None:
+    summary = outputs(executed(path))[-1].data["text/plain"]
+    assert re.match(r"[\w-]+: (\d+) of \1 points", summary), summary
 
 
 @each_notebook
