@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, Row
-from tests.labs.submissions import ENDLESS, HALF, INSTRUCTOR, RIGHT, WRONG, written
+from tests.labs.submissions import LABS, instructor, points, submission
 
 STUDENTS = 120
 CLASS = Row("kvmdbg check of 120 submissions of lab 01, two at a time", 360, "s", most=True)
@@ -24,23 +24,23 @@ PROCESSOR = Row("processor time for one submission", 6, "s", most=True)
 MEMORY = Row("peak memory of a kernel that grades, the largest", 350, "MiB", most=True)
 ROWS = (CLASS, PROCESSOR, MEMORY)
 
-LABS = sorted(INSTRUCTOR.parents[1].glob("*/instructor.ipynb"))
-_KINDS = {"right": RIGHT, "half": HALF, "also-right": RIGHT, "wrong": WRONG, "good": RIGHT}
-KINDS = {**_KINDS, "endless": ENDLESS}
-POINTS = {"right": 8, "half": 5, "also-right": 8, "wrong": 2, "good": 8, "endless": 4}
+LAB = LABS[0]
+KINDS = ("right", "half", "right", "wrong", "right", "endless")
 
 
 def figures(students: int) -> list[Figure]:
     """All of this file's; with fewer students than a class the time is that of a class."""
     with tempfile.TemporaryDirectory() as folder:
         paths = _handed_in(Path(folder), students)
-        seconds, processor, grades = _checked([INSTRUCTOR, *paths])
+        seconds, processor, grades = _checked([instructor(LAB), *paths])
     for grade in grades:
         kind = Path(grade["notebook"]).parent.name.partition(".")[2]
-        assert (grade["points"], grade["end"]) == (POINTS[kind], "done"), grade
+        deserved = sum(points(LAB, kind).values())
+        assert (grade["points"], grade["end"]) == (deserved, "done"), grade
     times = "" if students == STUDENTS else f", times {STUDENTS / students:g}: estimated"
     peaks = [grade["peak_mib"] for grade in grades]
-    peaks += [grade["peak_mib"] for lab in LABS for grade in _checked([lab, lab])[2]]
+    solutions = [instructor(lab) for lab in LABS]
+    peaks += [grade["peak_mib"] for path in solutions for grade in _checked([path, path])[2]]
     return [
         CLASS.figure(seconds * STUDENTS / students, f"real time of {students} submissions{times}"),
         PROCESSOR.figure(processor / students, f"both kernels and the grader, mean of {students}"),
@@ -50,13 +50,12 @@ def figures(students: int) -> list[Figure]:
 
 def _handed_in(folder: Path, students: int) -> list[Path]:
     """``NUMBER.KIND/lab.ipynb`` for each student."""
-    kinds = list(KINDS)
     paths = []
     for number in range(students):
-        kind = kinds[number % len(kinds)]
+        kind = KINDS[number % len(KINDS)]
         path = folder / f"{number}.{kind}" / "lab.ipynb"
         path.parent.mkdir()
-        path.write_text(json.dumps(written(KINDS[kind])), encoding="utf-8")
+        path.write_text(json.dumps(submission(LAB, kind)), encoding="utf-8")
         paths.append(path)
     return paths
 

@@ -12,7 +12,7 @@ import statistics
 from benchmarks.measure import Figure, Row
 from kvmdbg.lab import grading, notebooks
 from kvmdbg.lab.kernels import Limits
-from tests.labs.submissions import ENDLESS, INSTRUCTOR, RIGHT, written
+from tests.labs.submissions import LABS, instructor, submission
 
 ANSWER = Row("an endless guest as the answer: over its budget", 1, "s", most=True)
 CELL = Row("an endless guest in a student's cell: over the cell's time", 1, "s", most=True)
@@ -26,18 +26,18 @@ _RUNS = "%vm new --mode real\nvm.load(lab.assemble('jmp $', mode='real'))\n%vm r
 def figures(students: int) -> list[Figure]:
     """All of this file's; the size of the class does not matter."""
     return [
-        _over(ANSWER, ENDLESS, "", 0.0, "done"),
-        _over(CELL, RIGHT, _RUNS, LIMITS.cell, "timeout"),
+        _over(ANSWER, "endless", "", 0.0, "done"),
+        _over(CELL, "right", _RUNS, LIMITS.cell, "timeout"),
     ]
 
 
-def _over(row: Row, answers: dict[str, str], more: str, budget: float, end: str) -> Figure:
+def _over(row: Row, kind: str, more: str, budget: float, end: str) -> Figure:
     """The median of the rounds' own differences."""
-    key = grading.key_of(notebooks.read(INSTRUCTOR))
+    key = grading.key_of(notebooks.read(instructor(LABS[0])))
     pairs = []
     for _ in range(ROUNDS):
-        right = grading.grade(written(RIGHT), key, LIMITS)
-        other = grading.grade(written(answers, more), key, LIMITS)
+        right = grading.grade(submission(LABS[0], "right"), key, LIMITS)
+        other = grading.grade(submission(LABS[0], kind, more), key, LIMITS)
         assert (right.end, right.passed) == ("done", True), right
         assert (other.end, other.passed) == (end, False), other
         pairs.append((other.seconds, right.seconds))

@@ -11,8 +11,9 @@ import glob
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ STATUS: Final = {
 }
 _LESS: Final = 1
 _UNGRADED: Final = 3
+_INTERRUPTED: Final = 130
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: all points everywhere; 1: not all; 3: something died, timed out or was not checked.
 
-    Raises BadInput, ToolMissing.
+    130 after Ctrl-C, which ends all kernels. Raises BadInput, ToolMissing.
     """
     from ..lab import grading, notebooks
     from ..lab.kernels import Limits, check_tools
@@ -81,13 +83,20 @@ def run(args: argparse.Namespace) -> int:
     key = None if args.lab is None else grading.key_of(notebooks.read(args.lab))
     limits = Limits(args.timeout, args.memory << 20)
     paths = [path for given in args.notebooks for path in _found(given)]
-    worst, written = 0, _OUTPUTS["json" if args.json else "csv" if args.csv else "text"]
+    checked, worst, written = 0, 0, _OUTPUTS["json" if args.json else "csv" if args.csv else "text"]
     if args.csv:
         sys.stdout.write(",".join(_COLUMNS) + "\n")
-    for path, grade in _graded(paths, key, limits, args.seed, args.jobs):
-        sys.stdout.write("".join(f"{line}\n" for line in written(path, grade)))
-        sys.stdout.flush()
-        worst = max(worst, _status(grade))
+    try:
+        with closing(_graded(paths, key, limits, args.seed, args.jobs)) as graded:
+            for path, grade in graded:
+                sys.stdout.write("".join(f"{line}\n" for line in written(path, grade)))
+                sys.stdout.flush()
+                checked, worst = checked + 1, max(worst, _status(grade))
+    except KeyboardInterrupt:
+        clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+        told = f"{checked} of {len(paths)} were checked, the others have no result"
+        print(f"{clear}kvmdbg: interrupted: {told}", file=sys.stderr)
+        return _INTERRUPTED
     return worst
 
 
@@ -109,14 +118,15 @@ def _status(grade: Grade) -> int:
 
 def _graded(
     paths: Sequence[Path], key: Key | None, limits: Limits, seed: str, jobs: int
-) -> Iterator[tuple[Path, Grade]]:
+) -> Generator[tuple[Path, Grade], None, None]:
     """In the order in which they were named, with a line of progress on a terminal."""
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_one, path, key, limits, seed): path for path in paths}
         try:
             yield from _counted(running)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            limits.ended.set()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 

@@ -1,7 +1,7 @@
 """A student's answers as plain data, on their way out of the kernel in which they were made.
 
-Programs, numbers, texts, bytes and lists of them; nothing else goes over, and whatever comes is
-read with distrust. Must not know: kernels, or what an answer is good for.
+Programs, sessions, numbers, texts, bytes and lists of them; nothing else goes over, and whatever
+comes is read with distrust. Must not know: kernels, or what an answer is good for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ..errors import BadInput
 from ..program import Program
+from . import sessions
 
 MIME: Final = "application/vnd.kvmdbg.answers+json"
 MOST_BYTES: Final = 4 << 20
@@ -65,10 +66,25 @@ def given(names: MutableMapping[str, Any], answers: Mapping[str, Any]) -> None:
             names[name] = _unpacked(value)
 
 
+def as_data(value: object) -> Any:
+    """A value as it is when it has gone over; BadInput for one that cannot.
+
+    >>> as_data([(1, "a"), 2])
+    [[1, 'a'], 2]
+    """
+    data = _packed(value)
+    if "other" in data:
+        name = data["other"]
+        raise BadInput(f"{name} is no data: numbers, texts, bytes and lists of them are")
+    return _unpacked(data)
+
+
 def _packed(value: object, deep: int = 0) -> dict[str, Any]:
     """A value under the name of its kind; ``other`` with its type's name if it has none here."""
     if type(value) is Program:
         return {"program": _program(value)}
+    if type(value) is sessions.Session:
+        return {"session": sessions.packed(value, _packed)}
     if value is None or value is Ellipsis:
         return {"nothing": ""}
     if type(value) is bool or type(value) is int:
@@ -126,6 +142,7 @@ def _text(value: object) -> str:
 
 _KINDS: Final[dict[str, Any]] = {
     "program": _to_program,
+    "session": lambda content: sessions.unpacked(content, _unpacked),
     "nothing": lambda _: None,
     "int": lambda text: int(_text(text)),
     "str": _text,

@@ -10,6 +10,8 @@ import copy
 import hashlib
 import json
 import re
+from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Final
 
 from ..errors import BadInput
@@ -22,22 +24,55 @@ from .notebooks import (
     source_of,
     tasks_in,
 )
-from .sealing import seal
+from .sealing import coded, seal
 
 _PYTHON, _ASM = "# your answer here", "; your answer here"
-_PLACEHOLDER: Final = re.compile(r"^(\s*)(\w+)\s*=(?!=)")
+_PLACEHOLDER: Final = re.compile(r"^(\w+)\s*=(?!=)")
 STUDENT: Final = "kvmdbg_lab"
 """The key of a notebook's metadata that tells a student's version, with the lab's digest."""
 
 
 def student_version(notebook: dict[str, Any]) -> dict[str, Any]:
     """What students get; BadInput names the cell in which something is wrong."""
-    made = copy.deepcopy(notebook)
+    made = without_hidden(without_solutions(marked(notebook)))
+    for cell in made["cells"]:
+        if cell.get("cell_type") == "code":
+            cell.update(outputs=[], execution_count=None)
+    return made
+
+
+def marked(notebook: dict[str, Any]) -> dict[str, Any]:
+    """The lecturer's notebook with nbgrader's metadata in each code cell that has none yet.
+
+    BadInput for a lab without checks, with two tasks of one name, or with other metadata than its
+    cells say.
+    """
     check_tasks(notebook)
-    made["cells"] = [
-        _cell(cell, number) for number, cell in enumerate(made["cells"]) if _is_kept(cell, number)
-    ]
+    return _changed(notebook, lambda cell, number: {**cell, "metadata": _metadata(cell, number)})
+
+
+def without_solutions(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Places to answer in instead of solutions; BadInput for a marker without its partner."""
+    return _changed(notebook, lambda cell, number: {**cell, "source": _answer(cell, number)})
+
+
+def without_hidden(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Hidden tests cut out, hidden values sealed, hints coded.
+
+    A cell that is nothing but hidden tests goes.
+    """
+    made = _changed(notebook, _unhidden)
     made.setdefault("metadata", {})[STUDENT] = {"version": 1}
+    return made
+
+
+def _changed(
+    notebook: dict[str, Any], change: Callable[[Any, int], dict[str, Any] | None]
+) -> dict[str, Any]:
+    """A copy whose cells are what ``change`` says of each and its number; none, if it says None."""
+    made = copy.deepcopy(notebook)
+    cells = [change(cell, number) for number, cell in enumerate(made["cells"])]
+    made["cells"] = [cell for cell in cells if cell is not None]
     return made
 
 
@@ -56,70 +91,77 @@ def check_tasks(notebook: dict[str, Any]) -> None:
             raise BadInput(f'two cells begin the task "{name}"; each needs a name of its own')
 
 
-def _is_kept(cell: dict[str, Any], number: int) -> bool:
-    """A cell that is nothing but hidden tests goes as a whole."""
-    source = source_of(cell)
-    return not (
-        BEGIN_HIDDEN in source and not _without_hidden(source, f"cell {number + 1}").strip()
-    )
-
-
-def _cell(cell: dict[str, Any], number: int) -> dict[str, Any]:
+def _unhidden(cell: dict[str, Any], number: int) -> dict[str, Any] | None:
     where = f"cell {number + 1}"
     source = source_of(cell)
-    tasks = tasks_in(source)
-    solution = BEGIN_SOLUTION in source
-    source = _without_solution(_without_hidden(source, where), where)
+    kept = _cut(source, BEGIN_HIDDEN, END_HIDDEN, where, lambda _: [])
+    if kept != source and not kept.strip():
+        return None
     if cell.get("cell_type") != "code":
-        return {**cell, "source": source}
-    if tasks:
-        source = _sealed(source, str(cell.get("id") or number), where)
-    return {
-        **cell,
-        "source": source,
-        "outputs": [],
-        "execution_count": None,
-        "metadata": _metadata(cell, number, tasks, solution),
-    }
+        return {**cell, "source": kept}
+    if tasks_in(source):
+        kept = _sealed(kept, str(cell.get("id") or number), where)
+    return {**cell, "source": _coded(kept, where)}
 
 
-def _metadata(
-    cell: dict[str, Any], number: int, tasks: tuple[tuple[str, float], ...], solution: bool
-) -> dict[str, Any]:
+def _metadata(cell: dict[str, Any], number: int) -> dict[str, Any]:
     """The cell's own, with nbgrader's if it has none yet."""
     metadata = dict(cell.get("metadata") or {})
+    if cell.get("cell_type") != "code":
+        return metadata
+    source = source_of(cell)
+    tasks, solution = tasks_in(source), BEGIN_SOLUTION in source
+    points = sum(points for _, points in tasks)
     if "nbgrader" in metadata:
+        _check_metadata(metadata["nbgrader"], points, solution, f"cell {number + 1}")
         return metadata
     known = {"schema_version": 3, "task": False, "solution": solution, "grade": bool(tasks)}
     key = "-".join(name for name, _ in tasks) if tasks else str(cell.get("id") or f"cell-{number}")
     found = {**known, "grade_id": re.sub(r"[^\w-]", "-", key), "locked": not solution}
     if tasks:
-        found["points"] = sum(points for _, points in tasks)
+        found["points"] = points
     return {**metadata, "nbgrader": found}
+
+
+def _check_metadata(found: Any, points: float, solution: bool, where: str) -> None:
+    """nbgrader would go by them, kvmdbg by what stands in the cell."""
+    said = float(found.get("points") or 0) if found.get("grade") else 0.0
+    if points and said != points:
+        raise BadInput(f"{where}: its tasks are worth {points:g}, nbgrader's metadata say {said:g}")
+    if solution and not found.get("solution"):
+        raise BadInput(f"{where}: a solution stands in it, nbgrader's metadata say that none does")
 
 
 # Regions
 
 
-def _without_hidden(source: str, where: str) -> str:
-    return _cut(source, BEGIN_HIDDEN, END_HIDDEN, where, lambda _: [])
-
-
-def _without_solution(source: str, where: str) -> str:
+def _answer(cell: dict[str, Any], number: int) -> str:
+    """A cell's text with places to answer in; nbgrader's metadata may make all of it a solution."""
+    source = source_of(cell)
     comment = _ASM if source.startswith("%%asm") else _PYTHON
+    known = (cell.get("metadata") or {}).get("nbgrader") or {}
+    if known.get("solution") and cell.get("cell_type") == "code" and BEGIN_SOLUTION not in source:
+        lines = source.split("\n")
+        head = lines[:1] if comment is _ASM else []
+        return "\n".join([*head, *_placeholders(lines[len(head) :], comment)])
     return _cut(
-        source, BEGIN_SOLUTION, END_SOLUTION, where, lambda lines: _placeholders(lines, comment)
+        source,
+        BEGIN_SOLUTION,
+        END_SOLUTION,
+        f"cell {number + 1}",
+        lambda lines: _placeholders(lines, comment),
     )
 
 
 def _placeholders(lines: list[str], comment: str) -> list[str]:
-    """What stands for a solution: ``name = ...`` for each name it sets on its outermost level."""
+    """What stands for a solution: ``name = ...`` for each name it sets, ``...`` in a function."""
     if comment is _ASM:
         return [comment]
+    indent = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+    if indent:
+        return [" " * indent + comment, " " * indent + "..."]
     found = [_PLACEHOLDER.match(line) for line in lines]
-    indent = min((len(one[1]) for one in found if one), default=0)
-    names = dict.fromkeys(one[2] for one in found if one and len(one[1]) == indent)
-    return [" " * indent + comment, *(f"{' ' * indent}{name} = ..." for name in names)]
+    return [comment, *(f"{name} = ..." for name in dict.fromkeys(one[1] for one in found if one))]
 
 
 def _cut(source: str, begin: str, end: str, where: str, instead: Any) -> str:
@@ -142,36 +184,66 @@ def _cut(source: str, begin: str, end: str, where: str, instead: Any) -> str:
     return "\n".join(kept)
 
 
-# Hidden values
+# Hidden values and hints
 
 
 def _sealed(source: str, key: str, where: str) -> str:
-    """``hidden(20)`` becomes ``sealed("...")``, and its import with it."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError as error:
-        raise BadInput(f"{where}: a cell of checks is plain Python: {error.msg}") from None
+    """``hidden(20)`` becomes ``sealed("...")``."""
     calls = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "hidden"
+        call
+        for call in _calls(source, f"{where}: a cell of checks is plain Python")
+        if isinstance(call.func, ast.Name) and call.func.id == "hidden"
     ]
-    lines = source.encode().split(b"\n")
-    for number, call in sorted(enumerate(calls), key=lambda one: -_offset(lines, one[1])):
+    texts = []
+    for number, call in enumerate(calls):
         salt = hashlib.sha256(f"{key}/{number}".encode()).digest()[:8]
-        text = f'sealed("{seal(_literal(call, where), salt)}")'.encode()
-        begin = _offset(lines, call)
-        stop = sum(len(line) + 1 for line in lines[: (call.end_lineno or 1) - 1])
-        whole = b"\n".join(lines)
-        whole = whole[:begin] + text + whole[stop + (call.end_col_offset or 0) :]
-        lines = whole.split(b"\n")
-    return b"\n".join(lines).decode()
+        texts.append(f'sealed("{seal(_literal(call, where), salt)}")')
+    return _put(source, list(zip(calls, texts, strict=True)))
 
 
-def _offset(lines: list[bytes], node: ast.Call) -> int:
-    return sum(len(line) + 1 for line in lines[: node.lineno - 1]) + node.col_offset
+def _coded(source: str, where: str) -> str:
+    """``lab.hints("task", "a", ...)`` becomes ``lab.coded_hints``, which nobody reads by chance."""
+    if ".hints(" not in source:
+        return source
+    calls = _calls(source, f"{where}: a cell with hints is plain Python")
+    found = [(one, one.func) for one in calls if isinstance(one.func, ast.Attribute)]
+    return _put(
+        source,
+        [
+            (call, f"{ast.unparse(of.value)}.coded_hints({_coded_ladder(call, where)})")
+            for call, of in found
+            if of.attr == "hints"
+        ],
+    )
+
+
+def _coded_ladder(call: ast.Call, where: str) -> str:
+    try:
+        task, *words = (ast.literal_eval(one) for one in call.args)
+        lines = [json.dumps(task, ensure_ascii=False), *(f'"{coded(one)}"' for one in words)]
+    except (ValueError, AttributeError):
+        raise BadInput(f"{where}: hints are texts, as they are written") from None
+    return "".join(f"\n    {line}," for line in lines) + "\n"
+
+
+def _calls(source: str, problem: str) -> list[ast.Call]:
+    """All calls in a cell; its magics are passed over."""
+    plain = re.sub(r"^%", "#", source, flags=re.MULTILINE)
+    try:
+        return [node for node in ast.walk(ast.parse(plain)) if isinstance(node, ast.Call)]
+    except SyntaxError as error:
+        raise BadInput(f"{problem}: {error.msg}") from None
+
+
+def _put(source: str, instead: list[tuple[ast.Call, str]]) -> str:
+    """The source with other texts in place of some calls; ast counts in bytes."""
+    whole = source.encode()
+    starts = [0, *accumulate(len(line) for line in whole.splitlines(keepends=True))]
+    for call, text in sorted(instead, key=lambda one: (-one[0].lineno, -one[0].col_offset)):
+        begin = starts[call.lineno - 1] + call.col_offset
+        end = starts[(call.end_lineno or call.lineno) - 1] + (call.end_col_offset or 0)
+        whole = whole[:begin] + text.encode() + whole[end:]
+    return whole.decode()
 
 
 def _literal(call: ast.Call, where: str) -> Any:

@@ -19,6 +19,7 @@ from ..history.queries import reason_of
 from .quantities import Quantity
 from .results import Item
 from .runs import unfinished
+from .sessions import FORMS, SessionVm
 
 Add = Callable[[Item], None]
 
@@ -89,6 +90,28 @@ class Checks:
         words = ", ".join(reason.name for reason in wanted)
         return self._item(f"exits in the order {words}", holds, self._reasons)
 
+    def calls(self, name: str, **which: Any) -> Quantity:
+        """How many calls of this name a session made, of those with these arguments.
+
+        Names and arguments are those of ``sessions.FORMS``; a function is asked, and an argument
+        ``where`` may be a label: ``calls("write", where="loop", data=b"\xcc")``.
+        """
+        vm = self._vm
+        if not isinstance(vm, SessionVm):
+            raise BadInput("only a session has calls: vm = task.replay(session, program)")
+        form = FORMS.get(name)
+        if form is None or which.keys() - form.keys():
+            known = ", ".join(f"{call}({', '.join(of)})" for call, of in FORMS.items())
+            raise UnknownName(f"a session has no such calls; there are {known}")
+        wanted = {**which, "where": vm.address(which["where"])} if "where" in which else which
+
+        def number() -> int:
+            found = [call.arguments for call in vm.calls if call.name == name]
+            return sum(all(_meets(of.get(key), one) for key, one in wanted.items()) for of in found)
+
+        words = ", ".join(f"{key}={_place(value)}" for key, value in which.items())
+        return self._quantity(f"calls of {name}({words})", number)
+
     def times(self, where: int | str) -> Quantity:
         """How often the instruction at a linear address or label was about to run."""
         return self._quantity(f"visits of {_place(where)}", lambda: len(self._vm.when(where)))
@@ -119,6 +142,16 @@ class Checks:
             return stop is not None and stop.kind is wanted
 
         return self._item(f"stops by {wanted.value}", holds, self._last)
+
+    def ends(self, reason: str) -> Item:
+        """The last exit was of this reason: ``HLT``, ``SHUTDOWN``, ``DEBUG`` ..."""
+        wanted = reason_of(reason)
+
+        def holds() -> bool:
+            rows = self._vm.timeline
+            return len(rows) > 0 and rows[-1].reason is wanted
+
+        return self._item(f"the last exit is {wanted.name}", holds, self._reasons)
 
     def stops_at(self, where: int | str) -> Item:
         """The guest stands at this linear address or label."""
@@ -185,6 +218,10 @@ def check(
     passed: stops by halt: as expected
     """
     return Checks(vm, points, note, endless, add)
+
+
+def _meets(found: object, wanted: object) -> bool:
+    return bool(wanted(found)) if callable(wanted) else found == wanted
 
 
 def _place(where: object) -> str:

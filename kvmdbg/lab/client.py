@@ -111,6 +111,11 @@ class Client(NotebookClient):
                 raise DeadKernelError("the kernel needs too much memory")
         return running.done()
 
+    async def kill(self) -> None:
+        """End the kernel at once, also one that has not begun to answer."""
+        if self.kernels.has_kernel:
+            await self.kernels.shutdown_kernel(now=True)
+
     def forget(self) -> None:
         """The kernel is gone: nbclient need not end it when this process ends."""
         atexit.unregister(self._cleanup_kernel)

@@ -9,8 +9,9 @@ import asyncio
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _ADDRESSES: Final = 32 << 30
 """Address space beside memory: each VM reserves 1 GiB of it and uses little."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at whether all is to end."""
 _GRACE: Final = 5.0
 """Seconds for what comes after the cells, and for a kernel to begin or end."""
 
@@ -31,10 +34,13 @@ class Limits:
     """For one kernel: seconds for all cells, and bytes of memory that it may have at a time.
 
     One cell gets at most a third of the time, so that an endless one does not cost the others.
+    Whoever sets ``ended``, from any thread, ends all kernels with these limits and lets no other
+    begin.
     """
 
     seconds: float = 30.0
     memory: int = 1 << 30
+    ended: Event = field(default_factory=Event, compare=False)
 
     @property
     def cell(self) -> float:
@@ -76,6 +82,8 @@ def run_cells(
     ``stop``: not past the first error. ``last`` is run also after an error or a timeout.
     """
     check_tools()
+    if limits.ended.is_set():
+        return Run(end="died")
     with tempfile.TemporaryDirectory(prefix="kvmdbg-", ignore_cleanup_errors=True) as folder:
         return asyncio.run(_run(cells, last, limits, {**environment, **_homes(folder)}, stop))
 
@@ -108,16 +116,35 @@ async def _run(
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # ours are the grader's
     folder = environment["KVMDBG_FOLDER"]
     starting = client.async_setup_kernel(env=full, cwd=folder, cleanup_kc=True, **silent)
-    try:
+
+    async def cells_in_kernel() -> None:
+        nonlocal begin
         async with starting:
             begin = monotonic()
             await _all(client, run, begin + limits.seconds, limits.cell, stop)
             run.peak = client.memory("VmHWM")
+
+    try:
+        await _unless_ended(cells_in_kernel(), client, limits.ended)
     except (DeadKernelError, RuntimeError):  # the latter if it did not even begin
         run.end = "died"
         client.forget()
     run.seconds = monotonic() - begin
     return run
+
+
+async def _unless_ended(work: Coroutine[None, None, None], client: Client, ended: Event) -> None:
+    """Wait for the work. If somebody ends it, the kernel is killed; RuntimeError then."""
+    running = asyncio.ensure_future(work)
+    while not running.done():
+        await asyncio.wait({running}, timeout=_LOOK)
+        if ended.is_set() and not running.done():
+            client.shutdown_kernel = "immediate"
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await client.kill()
+            raise RuntimeError("ended from outside")
+    await running
 
 
 async def _all(client: Client, run: Run, deadline: float, most: float, stop: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -135,6 +136,8 @@ def names_bound(source: str) -> set[str]:
 
     >>> sorted(names_bound("a = b, c = 1, 2")), names_bound("%%asm fixed --mode real")
     (['a', 'b', 'c'], {'fixed'})
+    >>> names_bound("def f(vm):\\n    regs = vm.regs()\\nsession = f")
+    {'session'}
     """
     magic = _ASM.match(source)
     if magic is not None:
@@ -142,8 +145,22 @@ def names_bound(source: str) -> set[str]:
     tree = _tree("\n".join(line for line in source.splitlines() if not line.startswith("%")))
     if tree is None:
         return set()
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    nodes = [node for node in _outside_functions(tree) if isinstance(node, ast.Name)]
     return {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+
+
+_SCOPES: Final = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those in scopes of their own: what is set there is set for nobody else."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, _SCOPES):
+            yield child
+            yield from _outside_functions(child)
 
 
 def _tree(source: str) -> ast.Module | None:

@@ -7,6 +7,7 @@ yes or no. Must not know: what is compared with it.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Final
 
 from ..errors import BadInput
 
-Secret = int | str | bytes | tuple["Secret", ...]
+Secret = int | str | bytes | tuple["Secret", ...] | list["Secret"]
 _COST: Final = 1 << 14
 """scrypt's n: with r=8 some 50 ms and 16 MiB for each try."""
 _MARK: Final = "seal1"
@@ -83,17 +84,34 @@ def sealed(text: str) -> Sealed:
     return found
 
 
+def coded(words: str) -> str:
+    """A hint as nobody reads it by chance. It is no secret: :func:`decoded` is beside it.
+
+    >>> decoded(coded("look at DR6"))
+    'look at DR6'
+    """
+    return base64.b64encode(words.encode()).decode()
+
+
+def decoded(text: str) -> str:
+    """What :func:`coded` took; BadInput for anything else."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        raise BadInput("this is no coded hint: take it as `kvmdbg lab build` wrote it") from None
+
+
 def _digest(value: object, salt: bytes) -> bytes:
     return hashlib.scrypt(_spelt(value).encode(), salt=salt, n=_COST, r=8, p=1, dklen=32)
 
 
 def _is_secret(value: object) -> bool:
-    return isinstance(value, int | str | bytes | tuple)
+    return isinstance(value, int | str | bytes | tuple | list)
 
 
 def _spelt(value: object) -> str:
-    """One spelling for each value; a bool is a number, as in Python."""
-    if isinstance(value, tuple):
+    """One spelling for each value; a bool is a number, as in Python, a list is a tuple."""
+    if isinstance(value, tuple | list):
         return f"({','.join(map(_spelt, value))})"
     if isinstance(value, int):
         return f"i{int(value)}"

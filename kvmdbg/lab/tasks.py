@@ -7,8 +7,8 @@ Must not know: how a class is graded; it finds the results in ``LABS``.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from ..debugger.vm import Vm
 from ..errors import BadInput, KvmdbgError, UnknownName
@@ -16,10 +16,14 @@ from ..program import Program, assemble
 from ..program.load import ORIGIN
 from ..views import html, text
 from ..views.tables import Card
+from .answers import as_data
 from .checks import Checks
+from .driving import Budget, Line, hold, replay
 from .quantities import Quantity
 from .results import Item, Result, Score, score, summary
 from .runs import INSTRUCTIONS, SECONDS, load, run
+from .sealing import decoded
+from .sessions import CALLS, Session, SessionVm
 from .variants import Variant, variant
 
 SEED: Final = "KVMDBG_LAB_SEED"
@@ -32,11 +36,12 @@ LABS: Final[dict[str, Lab]] = {}
 class Task:
     """Some checks that are worth points together; made by :meth:`Lab.task`."""
 
-    def __init__(self, name: str, points: float) -> None:
+    def __init__(self, name: str, points: float, profile: str | None = None) -> None:
         if not points > 0:
             raise BadInput(f'task "{name}": points must be more than 0, not {points!r}')
         self.name = name
         self.points = points
+        self._profile = profile
         self._items: list[Item] = []
         self._vms: list[Vm] = []
 
@@ -44,13 +49,29 @@ class Task:
         self, program: Program, instructions: int = INSTRUCTIONS, seconds: float = SECONDS
     ) -> Vm:
         """A new VM in which the program ran, within limits; the next run of this task closes it."""
-        vm = run(program, instructions, seconds)
+        vm = run(program, instructions, seconds, profile=self._profile)
         self._vms.append(vm)
         return vm
 
     def load(self, program: Program) -> Vm:
         """A new VM with the program, not run yet: prepare it, and give ``vm.cont`` its limits."""
-        vm = load(program)
+        vm = load(program, profile=self._profile)
+        self._vms.append(vm)
+        return vm
+
+    def replay(
+        self,
+        session: object,
+        program: Program,
+        instructions: int = INSTRUCTIONS,
+        seconds: float = SECONDS,
+    ) -> SessionVm:
+        """A new VM with the program, after a student's session made its calls on it anew.
+
+        ``session`` is what :meth:`Lab.session` gave. BadInput if it is none, or was made with
+        another program, or edited.
+        """
+        vm = replay(session, program, Budget(instructions, seconds), self._profile)
         self._vms.append(vm)
         return vm
 
@@ -115,7 +136,7 @@ class Hint:
 
 class Lab:
     """One lab in one notebook. ``seed`` is the student: a name or a number
-    (``...`` and None are nobody yet).
+    (``...`` and None are nobody yet). All of its VMs follow ``profile``, as for Vm.
 
     >>> lab = Lab("sums", seed="ada")
     >>> task = lab.task("first", points=2)
@@ -127,11 +148,12 @@ class Lab:
     first  passed     2/2
     """
 
-    def __init__(self, name: str, seed: object = "") -> None:
+    def __init__(self, name: str, seed: object = "", profile: str | None = None) -> None:
         if name in LABS:
             LABS[name].close()
         self.name = name
         self.seed = os.environ.get(SEED) or ("" if seed is None or seed is Ellipsis else str(seed))
+        self.profile = profile
         self.tasks: dict[str, Task] = {}
         self._hints: dict[str, tuple[str, ...]] = {}
         self._told: dict[str, int] = {}
@@ -140,34 +162,61 @@ class Lab:
         self._vm: Vm | None = None
         LABS[name] = self
 
-    def assemble(self, text: str, mode: str = "long", org: int = ORIGIN) -> Program:
-        """Assemble a text in which ``{{name}}`` stands for what :attr:`variant` drew as ``name``.
+    def assemble(self, *texts: object, mode: str = "long", org: int = ORIGIN) -> Program:
+        """Assemble texts, one behind the other: yours and a student's, for example.
 
-        Raises AssemblyError, UnknownName.
+        ``{{name}}`` stands for what :attr:`variant` drew as ``name``. Raises AssemblyError,
+        UnknownName, and BadInput for what is no text.
         """
-        return assemble(self.variant.fill(text), mode=mode, org=org)
+        for one in texts:
+            if one is None or one is Ellipsis:
+                raise BadInput("a program is text in assembler; there is nothing yet")
+            if not isinstance(one, str):
+                raise BadInput(f"a program is text in assembler, not {type(one).__name__}")
+        return assemble(self.variant.fill("\n".join(map(str, texts))), mode=mode, org=org)
 
     def start(self, program: Program) -> Vm:
         """A VM at the lab's start, for ``vm = lab.start(program)``; ``%vm reset`` comes back to it.
 
         The VM of an earlier call is closed.
         """
-        vm = load(program)
+        vm = load(program, profile=self.profile)
         if self._vm is not None:
             self._vm.close()
         self._vm = vm
         return vm
 
+    def session(
+        self,
+        program: Program,
+        debugger: Callable[[Line], Any],
+        instructions: int = INSTRUCTIONS,
+        seconds: float = SECONDS,
+        calls: int = CALLS,
+    ) -> Session:
+        """Let a student's function debug a program at the ioctl line; all that it did.
+
+        ``debugger`` is called with a :class:`~kvmdbg.lab.driving.Line` and returns data. It may
+        make so many calls (at most 5,000), and the guest runs so many instructions and seconds in
+        all. What goes wrong in the function is a sentence in the session.
+        """
+        budget = Budget(instructions, seconds, min(calls, CALLS))
+        return hold(program, debugger, as_data, budget, self.profile)
+
     def task(self, name: str, points: float) -> Task:
         """Begin a task; one of the same name begins anew."""
         if name in self.tasks:
             self.tasks[name].close()
-        self.tasks[name] = task = Task(name, points)
+        self.tasks[name] = task = Task(name, points, self.profile)
         return task
 
     def hints(self, task: str, *words: str) -> None:
         """The ladder of hints for a task, the vaguest first."""
         self._hints[task] = words
+
+    def coded_hints(self, task: str, *words: str) -> None:
+        """:meth:`hints` as ``kvmdbg lab build`` writes them: nobody reads them by chance."""
+        self.hints(task, *map(decoded, words))
 
     def hint(self, task: str, number: int | None = None) -> Hint:
         """The next hint for a task, or that with a number from 1; the last one comes again."""

@@ -1,41 +1,29 @@
-"""What students hand in for lab 01: the lecturer's notebook with other answers in it.
+"""What students hand in: the students' notebook of a lab, with the answers of one kind in it.
 
-Must not know: how they are graded.
+Five kinds for each lab, with the points that they must get; the answers themselves are in
+``lab_NN_NAME.py``. Must not know: how they are graded.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-LAB = Path(__file__).parents[2] / "notebooks" / "labs" / "01-find-the-bug"
-INSTRUCTOR, STUDENT = LAB / "instructor.ipynb", LAB / "student.ipynb"
+FOLDER: Final = Path(__file__).parents[2] / "notebooks" / "labs"
+LABS: Final[tuple[str, ...]] = (
+    "01-find-the-bug",
+    "02-db-handler",
+    "03-tiny-debugger",
+    "04-anti-debugging",
+)
+"""The names of the labs' folders."""
+KINDS: Final = ("right", "half", "wrong", "endless", "cheat")
 
-RIGHT = {
-    "student": 'student = "grace"',
-    "culprit-answer": 'culprit = vm.symbols["clear"]\nrounds = 9',
-    "fix-answer": 'fixed = lab.assemble(SOURCE.replace("cx, 9", "cx, 8"), mode="real", org=org)',
-}
-HALF = {
-    **RIGHT,
-    "culprit-answer": 'culprit = vm.symbols["sum"]\nrounds = 9',
-    "fix-answer": 'fixed = lab.assemble(SOURCE.replace("cx, 9", "cx, 1"), mode="real", org=org)',
-}
-WRONG = {
-    **RIGHT,
-    "culprit-answer": "culprit = 5\nrounds = 8",
-    "fix-answer": "fixed = broken",
-}
-ENDLESS = {
-    **RIGHT,
-    "fix-answer": 'fixed = lab.assemble("""\n'
-    "  mov si, offset table\n  xor ax, ax\n  mov cx, {{count}}\n"
-    "sum: add ax, [si]\n  add si, 2\n  loop sum\n  mov [total], ax\n  jmp $\n"
-    'table: .word {{table}}\nscratch: .fill 8, 2, 0\ntotal: .word 0\n""", mode="real", org=org)',
-}
-CHEAT = """
+CHEAT: Final = """
 import kvmdbg.lab.checks, kvmdbg.lab.results, kvmdbg.lab.quantities, kvmdbg.lab.tasks, builtins
 from kvmdbg.lab.answers import Sent
 kvmdbg.lab.checks.check = lambda *_, **__: True
@@ -46,16 +34,58 @@ lab = task = hidden = check = lambda *_, **__: True
 passed = [{"task": "fix", "passed": True, "points": 4, "of": 4, "problem": "", "checks": []}]
 display(Sent("application/vnd.kvmdbg.results+json", {"seed": "", "tasks": passed}))
 print('{"passed": true, "points": 8, "of": 8}')
-culprit, rounds, fixed = 5, 5, 5
 """
+"""Overwrites the checks, prints and sends results; then comes what the lab's own data add."""
 
 
-def written(answers: dict[str, str], more: str = "") -> dict[str, Any]:
+def instructor(lab: str) -> Path:
+    """The lecturer's notebook of a lab."""
+    return FOLDER / lab / "instructor.ipynb"
+
+
+def student(lab: str) -> Path:
+    """The students' notebook of a lab."""
+    return FOLDER / lab / "student.ipynb"
+
+
+def submission(lab: str, kind: str, more: str = "") -> dict[str, Any]:
+    """A notebook as it is handed in; ``more`` is the source of one more cell at its end."""
+    last = f"{CHEAT}{_data(lab).CHEATED}\n{more}" if kind == "cheat" else more
+    return written(lab, answers(lab, kind), last)
+
+
+def answers(lab: str, kind: str) -> dict[str, str]:
+    """The sources of the cells in which a student of this kind writes, by the cells' ids."""
+    found: dict[str, str] = _data(lab).ANSWERS[kind]
+    return found
+
+
+def points(lab: str, kind: str) -> dict[str, float]:
+    """The points by task that a submission of this kind must get."""
+    found: dict[str, float] = _data(lab).POINTS[kind]
+    return found
+
+
+def written(lab: str, answers: dict[str, str], more: str = "") -> dict[str, Any]:
     """The students' notebook with these answers, and one more cell at the end."""
-    notebook: dict[str, Any] = copy.deepcopy(json.loads(STUDENT.read_text(encoding="utf-8")))
+    notebook = copy.deepcopy(_notebook(lab))
+    unknown = answers.keys() - {cell["id"] for cell in notebook["cells"]}
+    if unknown:
+        raise KeyError(f"{lab} has no cell {', '.join(sorted(unknown))}")
     for cell in notebook["cells"]:
         if cell["id"] in answers:
             cell["source"] = answers[cell["id"]]
-    last = {"cell_type": "code", "id": "more", "metadata": {}, "outputs": [], "source": more}
-    notebook["cells"].append({**last, "execution_count": None})
+    if more:
+        last = {"cell_type": "code", "id": "more", "metadata": {}, "outputs": [], "source": more}
+        notebook["cells"].append({**last, "execution_count": None})
     return notebook
+
+
+@cache
+def _notebook(lab: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(student(lab).read_text(encoding="utf-8"))
+    return found
+
+
+def _data(lab: str) -> Any:
+    return import_module(f"tests.labs.lab_{lab.replace('-', '_')}")

@@ -11,11 +11,13 @@ from nbformat import from_dict, validate
 
 from kvmdbg.cli import main
 from kvmdbg.errors import BadInput
-from kvmdbg.lab import sealed
+from kvmdbg.lab import Lab, sealed
 from kvmdbg.lab.building import student_version, written
 from kvmdbg.lab.notebooks import read, source_of
-from tests.labs.submissions import INSTRUCTOR, STUDENT
+from tests.labs.submissions import LABS, instructor, student
 
+INSTRUCTOR = instructor(LABS[0])
+FILES = [path for lab in LABS for path in (instructor(lab), student(lab))]
 CHECK = 'task = lab.task("one", points=2)\ntask.predict("x", x, points=2) == 5'
 
 
@@ -32,6 +34,38 @@ def built(*sources: str) -> list[str]:
 def test_a_solution_becomes_places_for_its_names() -> None:
     source = "### BEGIN SOLUTION\nx = 5\nif x:\n    z = 1\ny = 6\n### END SOLUTION\nx"
     assert built(source)[0] == "# your answer here\nx = ...\ny = ...\nx"
+
+
+def test_a_solution_in_a_function_becomes_its_body() -> None:
+    source = (
+        "def f(vm):\n    ### BEGIN SOLUTION\n    y = 1\n    if y:\n        return y\n"
+        "    ### END SOLUTION\n\nx = f"
+    )
+    assert built(source)[0] == "def f(vm):\n    # your answer here\n    ...\n\nx = f"
+
+
+def test_hints_are_not_there_in_plain_text_and_read_alike() -> None:
+    source = '%vm reset\nlab.hints("one", "vägue", "clear")  # ü\nlab.hint("one")'
+    made = built(source)[0]
+    assert [word for word in ("vägue", "clear") if word in made] == []
+    assert made.startswith("%vm reset\nlab.coded_hints(")
+    assert made.endswith(')  # ü\nlab.hint("one")')
+    lab = Lab("hints")
+    exec(made.partition("\n")[2], {"lab": lab})
+    assert [repr(lab.hint("one", number)).splitlines()[1] for number in (1, 2)] == [
+        "vägue",
+        "clear",
+    ]
+
+
+def test_a_hint_that_is_worked_out_is_refused_with_its_cell() -> None:
+    with pytest.raises(BadInput, match="cell 1: hints are texts"):
+        built('lab.hints("one", word)')
+
+
+def test_a_coded_hint_that_build_did_not_write_is_refused() -> None:
+    with pytest.raises(BadInput, match="no coded hint"):
+        Lab("hints").coded_hints("one", "plain words")
 
 
 def test_a_solution_in_assembler_becomes_a_comment() -> None:
@@ -88,22 +122,55 @@ def test_metadata_for_nbgrader_are_put_in_where_there_are_none() -> None:
 
 def test_metadata_for_nbgrader_are_kept() -> None:
     source = notebook(CHECK)
-    source["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "mine", "points": 2}, "tags": ["a"]}
+    source["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "mine", "grade": True, "points": 2}}
     made = student_version(source)["cells"][0]["metadata"]
     assert made == source["cells"][0]["metadata"]
 
 
-def test_the_students_version_of_lab_1_is_up_to_date() -> None:
-    assert main.main(["lab", "build", str(INSTRUCTOR), str(STUDENT), "--check"]) == 0
+@pytest.mark.parametrize(
+    ("source", "found", "words"),
+    [
+        (CHECK, {"grade": True, "points": 3}, "cell 1: its tasks are worth 2, .* say 3"),
+        (CHECK, {"grade": False}, "cell 1: its tasks are worth 2, .* say 0"),
+        ("### BEGIN SOLUTION\n### END SOLUTION", {"solution": False}, "cell 1: a solution"),
+    ],
+)
+def test_metadata_for_nbgrader_that_say_other_than_the_cell_are_refused(
+    source: str, found: dict[str, object], words: str
+) -> None:
+    lab = notebook(source, CHECK.replace("one", "two"))
+    lab["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "mine", **found}}
+    with pytest.raises(BadInput, match=words):
+        student_version(lab)
 
 
-def test_the_students_version_of_lab_1_holds_no_solution_and_no_hidden_check() -> None:
-    text = STUDENT.read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("source", "left"),
+    [
+        ("x = 5\ny = x", "# your answer here\nx = ...\ny = ..."),
+        ("%%asm p\n nop", "%%asm p\n; your answer here"),
+    ],
+)
+def test_a_cell_that_is_a_solution_by_its_metadata_goes_as_a_whole(source: str, left: str) -> None:
+    lab = notebook(source, CHECK)
+    lab["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "x", "solution": True}}
+    assert source_of(student_version(lab)["cells"][0]) == left
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_the_students_version_of_a_lab_is_up_to_date(lab: str) -> None:
+    argv = ["lab", "build", str(instructor(lab)), str(student(lab)), "--check"]
+    assert main.main(argv) == 0
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_the_students_version_of_a_lab_holds_no_solution_and_no_hidden_check(lab: str) -> None:
+    text = student(lab).read_text(encoding="utf-8")
     assert [word for word in ("SOLUTION", "HIDDEN", "cx, 8", "hidden(9)") if word in text] == []
 
 
-@pytest.mark.parametrize("path", [INSTRUCTOR, STUDENT], ids=lambda path: path.name)
-def test_lab_1_is_a_valid_notebook_without_results(path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_lab_is_a_valid_notebook_without_results(path: Path) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
     validate(from_dict(found))
     assert [cell["id"] for cell in found["cells"] if cell.get("outputs")] == []

@@ -1,4 +1,4 @@
-"""Lab 01 handed in by all sorts of students: each gets the points that the work deserves.
+"""Labs handed in by all sorts of students: each gets the points that the work deserves.
 
 Each submission takes two real kernels. Must not know: how they are made.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import sys
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,99 +22,83 @@ from kvmdbg.cli import check, main
 from kvmdbg.lab import grading, notebooks
 from kvmdbg.lab.grading import Grade
 from kvmdbg.lab.kernels import Limits, Run, run_cells
-from tests.labs.submissions import CHEAT, ENDLESS, HALF, INSTRUCTOR, RIGHT, WRONG, written
+from tests.labs.submissions import (
+    KINDS,
+    LABS,
+    answers,
+    instructor,
+    points,
+    submission,
+    written,
+)
 
+LAB = LABS[0]
+INSTRUCTOR = instructor(LAB)
 KEY = grading.key_of(notebooks.read(INSTRUCTOR))
 
 
-def graded(answers: dict[str, str], more: str = "", seconds: float = 30.0, seed: str = "") -> Grade:
-    return grading.grade(written(answers, more), KEY, Limits(seconds), seed)
-
-
 @cache
-def right() -> Grade:
-    return graded(RIGHT)
+def graded(kind: str) -> Grade:
+    """Of the first lab; test_nbgrader.py has all kinds of all labs graded."""
+    return grading.grade(submission(LAB, kind), KEY, Limits())
 
 
-@cache
-def endless() -> Grade:
-    return graded(ENDLESS)
+def right(more: str, limits: Limits | None = None, seed: str = "") -> Grade:
+    """A right submission of the first lab with one more cell."""
+    notebook = submission(LAB, "right", more)
+    return grading.grade(notebook, KEY, limits or Limits(), seed)
 
 
-def points(grade: Grade) -> dict[str, Any]:
-    return {task["task"]: task["points"] for task in grade.tasks}
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_submission_gets_the_points_that_it_deserves(kind: str) -> None:
+    found = {task["task"]: task["points"] for task in graded(kind).tasks}
+    assert found == points(LAB, kind), graded(kind)
 
 
-def test_a_right_submission_gets_all_points_and_passes() -> None:
-    assert (points(right()), right().end, right().passed) == (
-        {"culprit": 4, "fix": 4},
-        "done",
-        True,
-    )
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_a_right_submission_passes(kind: str) -> None:
+    assert graded(kind).passed == (kind == "right")
 
 
-def test_the_points_that_can_be_had_are_the_labs() -> None:
-    assert right().of == 8
+def test_the_points_that_can_be_had_are_those_of_a_right_submission() -> None:
+    assert graded("right").of == sum(points(LAB, "right").values())
 
 
-def test_a_half_right_submission_gets_what_is_right() -> None:
-    grade = graded(HALF)
-    assert points(grade) == {"culprit": 2, "fix": 3}
-    assert not grade.passed
-
-
-def test_a_wrong_submission_gets_only_what_holds_of_any_program_that_ends() -> None:
-    grade = graded(WRONG)
-    assert points(grade) == {"culprit": 0, "fix": 2}  # it halts, and it clears scratch
-
-
-def test_an_endless_guest_gets_nothing_although_its_sum_is_right() -> None:
-    assert points(endless()) == {"culprit": 4, "fix": 0}
-    assert not endless().passed
+def test_an_endless_guest_is_ended_by_its_budget_before_any_clock_of_a_kernel() -> None:
+    assert (graded("endless").end, graded("endless").problem) == ("done", "")
 
 
 def test_an_endless_guest_is_told_so() -> None:
-    messages = [one["message"] for one in endless().tasks[1]["checks"]]
-    assert all("budget" in message for message in messages)
-
-
-def test_an_endless_guest_costs_no_more_than_a_second_over_its_budget() -> None:
-    assert endless().seconds < right().seconds + 1
-
-
-def test_overwritten_checks_and_printed_results_gain_nothing() -> None:
-    grade = graded(RIGHT, CHEAT)
-    assert grade.points == 0
-    assert not grade.passed
+    messages = [one["message"] for one in graded("endless").tasks[1]["checks"]]
+    assert all("budget of instructions" in message for message in messages)
 
 
 def test_a_killed_kernel_gets_no_points() -> None:
-    grade = graded(RIGHT, "import os\nos._exit(0)")
+    grade = right("import os\nos._exit(0)")
     assert (grade.points, grade.end, grade.passed) == (0, "died", False)
 
 
 def test_a_cell_that_never_ends_is_no_pass_but_keeps_the_answers_before_it() -> None:
-    grade = graded(RIGHT, "while True: pass", seconds=9)
+    grade = right("while True: pass", Limits(9))
     assert (grade.points, grade.end, grade.passed) == (8, "timeout", False)
 
 
 def test_a_kernel_that_eats_memory_is_ended() -> None:
-    run = Limits(20, 300 << 20)
-    grade = grading.grade(written(RIGHT, "x = b'x' * (700 << 20)\nwhile True: pass"), KEY, run)
+    grade = right("x = b'x' * (700 << 20)\nwhile True: pass", Limits(20, 300 << 20))
     assert (grade.points, grade.end) == (0, "died")
 
 
 def test_a_seed_from_outside_counts_over_the_notebooks() -> None:
-    grade = graded(RIGHT, seed="linus")
-    assert grade.seed == "linus"
-    assert grade.points == 8
+    grade = right("", seed="linus")
+    assert grade.seed == "linus", grade
+    assert grade.points == 8, grade
 
 
 def test_check_writes_one_json_line_per_check_and_one_for_the_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = [tmp_path / "half.ipynb", tmp_path / "broken.ipynb"]
-    paths[0].write_text(json.dumps(written(HALF)))
+    paths[0].write_text(json.dumps(submission(LAB, "half")))
     paths[1].write_text("no notebook")
     argv = ["check", "--lab", str(INSTRUCTOR), *map(str, paths), "--json", "--jobs", "2"]
     assert main.main(argv) == 3
@@ -161,24 +148,18 @@ def test_a_cell_that_fails_without_a_message_is_an_error() -> None:
 
 
 def test_errors_in_a_students_cells_are_told() -> None:
-    answers = {**RIGHT, "fix-answer": 'fixed = lab.assemble("mov", mode="real")'}
-    grade = graded(answers)
+    wrong = {"fix-answer": 'fixed = lab.assemble("mov", mode="real")'}
+    grade = grading.grade(written(LAB, {**answers(LAB, "right"), **wrong}), KEY, Limits())
     assert grade.points == 4
     assert any("AssemblyError" in error for error in grade.errors)
     assert "'fixed' is not defined" in grade.tasks[1]["problem"]
-
-
-def test_every_cell_of_the_lecturers_notebook_runs() -> None:
-    cells = [cell.source for cell in notebooks.code_cells(notebooks.read(INSTRUCTOR))]
-    run = run_cells(cells, "", Limits(), {}, stop=True)
-    assert (run.errors, run.end) == ([], "done")
 
 
 def test_a_notebook_without_checks_is_only_seen_to_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "walk.ipynb"
-    walk = written({})
+    walk = submission(LAB, "right", "1/0")
     tagged = {"tags": ["raises-exception"]}
     walk["cells"] = [{**walk["cells"][-1], "source": "1/0", "metadata": tagged}]
     path.write_text(json.dumps(walk))
@@ -193,7 +174,7 @@ def test_a_submission_is_not_graded_by_its_own_checks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "lab.ipynb"
-    path.write_text(json.dumps(written(RIGHT)))
+    path.write_text(json.dumps(submission(LAB, "right")))
     assert main.main(["check", str(path)]) == 2
     assert "--lab" in capsys.readouterr().err
 
@@ -202,9 +183,43 @@ def test_a_submission_cannot_write_into_the_graders_output(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "cheat.ipynb"
-    path.write_text(json.dumps(written(WRONG, "import os\nos.write(1, b'passed')")))
+    path.write_text(json.dumps(submission(LAB, "wrong", "import os\nos.write(1, b'passed')")))
     assert main.main(["check", "--lab", str(INSTRUCTOR), str(path), "--json"]) == 1
     assert all(line.startswith("{") for line in capfd.readouterr().out.splitlines())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the submission tells its number over a FIFO")
+def test_ctrl_c_ends_all_kernels_and_says_what_was_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    more = f"import os\nopen({str(told)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
+    path = tmp_path / "endless.ipynb"
+    path.write_text(json.dumps(submission(LAB, "right", more)))
+    kernels: list[int] = []
+
+    def interrupt() -> None:
+        kernels.append(int(told.read_text()))  # waits until the cell runs
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = Thread(target=interrupt, daemon=True)
+    thread.start()
+    argv = ["check", "--lab", str(INSTRUCTOR), str(path), str(path), "--timeout", "900"]
+    assert main.main(argv) == 130
+    thread.join()
+    assert capsys.readouterr().err == (
+        "kvmdbg: interrupted: 0 of 2 were checked, the others have no result\n"
+    )
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernels[0], 0)
+
+
+def test_after_the_end_of_all_kernels_none_begins() -> None:
+    limits = Limits()
+    limits.ended.set()
+    run = run_cells(["1"], "", limits, {}, stop=False)
+    assert (run.end, run.seconds) == ("died", 0.0)
 
 
 def test_progress_is_told_on_a_terminal_only(
@@ -227,16 +242,20 @@ def test_without_nbclient_there_is_one_line_that_says_how_to_get_it(
     assert 'pip install "kvmdbg[lab]"' in capsys.readouterr().err
 
 
-def test_the_lecturers_own_notebook_gets_all_points(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["check", "--lab", str(INSTRUCTOR), str(INSTRUCTOR)]) == 0
-    assert "8 of 8 points" in capsys.readouterr().out
+@pytest.mark.parametrize("lab", LABS)
+def test_the_lecturers_own_notebook_gets_all_points(
+    lab: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = sum(points(lab, "right").values())
+    assert main.main(["check", "--lab", str(instructor(lab)), str(instructor(lab))]) == 0
+    assert f"{of:g} of {of:g} points" in capsys.readouterr().out
 
 
 def test_a_spreadsheet_gets_one_line_for_each_notebook_in_the_order_of_the_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = [tmp_path / name for name in ("half, or so.ipynb", "broken.ipynb")]
-    paths[0].write_text(json.dumps(written(HALF)))
+    paths[0].write_text(json.dumps(submission(LAB, "half")))
     paths[1].write_text("no notebook")
     argv = ["check", "--lab", str(INSTRUCTOR), *map(str, paths), "--csv", "--jobs", "2"]
     assert main.main([*argv, "--seed", "{stem}"]) == 3

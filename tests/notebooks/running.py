@@ -18,11 +18,21 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LABS = sorted((ROOT / "notebooks" / "labs").glob("*/instructor.ipynb"))
+LABS_OF_STUDENTS = sorted((ROOT / "notebooks" / "labs").glob("*/student.ipynb"))
 README = ROOT / "README.md"
 CELL_SECONDS = 60
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-each_document = pytest.mark.parametrize("path", [*NOTEBOOKS, README], ids=lambda path: path.name)
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+each_text = pytest.mark.parametrize("path", [*NOTEBOOKS, *LABS, *LABS_OF_STUDENTS], ids=_name)
+each_run = pytest.mark.parametrize("path", [*NOTEBOOKS, *LABS], ids=_name)
+each_document = pytest.mark.parametrize("path", [*NOTEBOOKS, *LABS, README], ids=_name)
 
 
 def load(path: Path) -> NotebookNode:
@@ -36,8 +46,13 @@ def load(path: Path) -> NotebookNode:
 
 @cache
 def executed(path: Path) -> NotebookNode:
-    """The notebook after a run; a cell that fails (and is not tagged so) raises."""
+    """The notebook after a run; a cell that fails (and is not tagged so) raises.
+
+    A lab's cells run twice, as students do.
+    """
     notebook = load(path)
+    if path in LABS:
+        notebook.cells += [new_code_cell(cell.source) for cell in code_cells(notebook)]
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
@@ -48,5 +63,9 @@ def executed(path: Path) -> NotebookNode:
     return notebook
 
 
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
 def outputs(notebook: NotebookNode) -> list[Any]:
-    return [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
+    return [out for cell in code_cells(notebook) for out in cell.outputs]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.notebooks.running import each_notebook, executed, load, outputs
+from tests.notebooks.running import each_notebook, each_run, each_text, executed, load, outputs
 
 COLOURS = (
     "red|green|blue|yellow|orange|purple|violet|pink|brown|cyan|magenta|gr[ea]y|black|white"
@@ -85,31 +85,31 @@ def pictures(output: Any) -> Iterator[str]:
             yield told.get(kind, told).get("alt", "")
 
 
-@each_notebook
+@each_text
 def test_it_has_one_title_and_no_heading_is_skipped(path: Path) -> None:
     found = levels(text_of(path))
     assert found.count(1) == 1
     assert skipped(found) == []
 
 
-@each_notebook
+@each_text
 def test_its_written_pictures_have_alt_text(path: Path) -> None:
     text = text_of(path)
     alts = re.findall(r"!\[([^\]]*)\]", text) + Pictures(text).alts
     assert [alt for alt in alts if len(alt) < SHORTEST_ALT] == []
 
 
-@each_notebook
+@each_text
 def test_nothing_it_says_hangs_on_a_colour(path: Path) -> None:
     assert colours(text_of(path)) == []
 
 
-@each_notebook
+@each_text
 def test_its_links_have_words(path: Path) -> None:
     assert wordless(text_of(path)) == []
 
 
-@each_notebook
+@each_text
 def test_what_it_links_to_is_there(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", text_of(path))
     assert [target for target in targets if not (path.parent / target).exists()] == []
@@ -120,13 +120,13 @@ def test_it_shows_a_picture(path: Path) -> None:
     assert [alt for output in outputs(executed(path)) for alt in pictures(output)]
 
 
-@each_notebook
+@each_run
 def test_each_picture_it_shows_is_told_in_words(path: Path) -> None:
     alts = [alt for output in outputs(executed(path)) for alt in pictures(output)]
     assert [alt for alt in alts if len(alt) < SHORTEST_ALT] == []
 
 
-@each_notebook
+@each_run
 def test_each_picture_it_shows_has_a_text_twin(path: Path) -> None:
     shown = [output for output in outputs(executed(path)) if any(True for _ in pictures(output))]
     assert [out.data for out in shown if "\n" not in out.data.get("text/plain", "")] == []
