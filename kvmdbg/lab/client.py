@@ -78,6 +78,7 @@ class Client(NotebookClient):
             log=log,
             store_widget_state=False,
             startup_timeout=30,
+            shutdown_kernel="immediate",  # a farewell takes half a second and is good for nothing
         )
         client.run, client.kernels, client.kept = run, kernels, 0
         client.most = most

@@ -273,3 +273,10 @@ def test_a_pattern_that_the_shell_left_alone_is_looked_up(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
         (tmp_path / name / "lab.ipynb").write_text("")
     assert [path.parent.name for path in check._found(tmp_path / "*" / "lab.ipynb")] == ["a", "b"]
+
+
+def test_a_kernel_is_ended_without_a_farewell(tmp_path: Path) -> None:
+    place = tmp_path / "farewell"
+    cell = f"import atexit, pathlib\natexit.register(pathlib.Path({str(place)!r}).touch)"
+    assert run_cells([cell], "", Limits(), {}, stop=False).errors == []
+    assert not place.exists()

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,49 +88,65 @@ def commands() -> list[Command]:
 COMMANDS = commands()
 
 
-# For an environment that has been made: packages that are found without being installed in it.
-LEND = """
-printf '%s\\n' "$PACKAGES" >"$(echo teaching/lib/python3*/site-packages)/lent.pth"
-"""
+class Shell:
+    """One shell, in which the commands are run in their order, each when it is first asked for."""
 
+    def __init__(self, desk: Path, logs: Path, environment: dict[str, str]) -> None:
+        self.desk, self.logs = desk, logs
+        self.told: list[tuple[str, int]] = []
+        self.bash = subprocess.Popen(
+            ["bash"],
+            cwd=desk,
+            env={**environment, "LOGS": str(logs)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._send(f"{HELPERS}\nstatus=0\n")
 
-def script() -> str:
-    """All commands for one shell; what each says and how it ends goes to files."""
-    lines = [HELPERS, "status=0"]
-    for command in COMMANDS:
-        n, line = command.number, command.line
-        if line == "echo $?":
-            lines.append(f'echo $status >"$LOGS/{n}.out"; echo 0 >"$LOGS/{n}.status"')
-            continue
+    def upto(self, command: Command) -> tuple[str, int]:
+        """What a command says and its exit status, after all before it."""
+        while len(self.told) <= command.number:
+            self.told.append(self._run(COMMANDS[len(self.told)].line))
+        return self.told[command.number]
+
+    def _run(self, line: str) -> tuple[str, int]:
         served = f"_serve {line}" if re.search(r"\bjupyter lab\b", line) else line
-        lines.append(f'{{ {served}\n}} >"$LOGS/{n}.out" 2>&1; status=$?')
-        lines.append(f'echo $status >"$LOGS/{n}.status"')
+        self._send(f'(exit $status)\n{{ {served}\n}} </dev/null >"$LOGS/out" 2>&1\n')
+        self._send("status=$?\necho $status\n")
+        assert self.bash.stdout is not None
+        status = int(self.bash.stdout.readline())
         if line == "python3 -m venv teaching" and not ON_CI:
-            lines.append(LEND)
-    return "\n".join(lines)
+            (place,) = self.desk.glob("teaching/lib/python3*/site-packages")
+            (place / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        told = (self.logs / "out").read_text(errors="replace")
+        if "index cannot be reached" in told or "Retrying (" in told:
+            (pytest.fail if ON_CI else pytest.skip)("the package index cannot be reached")
+        return told, status
+
+    def _send(self, text: str) -> None:
+        assert self.bash.stdin is not None
+        self.bash.stdin.write(text)
+        self.bash.stdin.flush()
 
 
 @pytest.fixture(scope="module")
-def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the output of each command is, after all of them were run."""
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """At a desk with the sources of kvmdbg, in a home without anything."""
     desk, home, logs = map(tmp_path_factory.mktemp, ("desk", "home", "logs"))
     copy_sources(desk / "kvmdbg")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment = {
         **kept,
         "HOME": str(home),
-        "LOGS": str(logs),
-        "PACKAGES": sysconfig.get_path("purelib"),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_COMPILE": "1",  # only quicker
         "PIP_CACHE_DIR": cache(),
     }
-    subprocess.run(["bash", "-c", script()], cwd=desk, env=environment, check=True, timeout=900)
-    told = "".join(path.read_text(errors="replace") for path in logs.glob("*.out"))
-    if "index cannot be reached" in told or "Retrying (" in told:
-        (pytest.fail if ON_CI else pytest.skip)("the package index cannot be reached")
-    return logs
+    shell = Shell(desk, logs, environment)
+    with shell.bash:
+        yield shell
 
 
 def copy_sources(place: Path) -> None:
@@ -160,16 +177,15 @@ def pattern(shown: str) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
-def test_a_command_does_what_the_page_shows(command: Command, logs: Path) -> None:
-    told = (logs / f"{command.number}.out").read_text(errors="replace")
+def test_a_command_does_what_the_page_shows(command: Command, shell: Shell) -> None:
+    told, status = shell.upto(command)
     assert re.fullmatch(pattern(command.shown), told), told
-    status = (logs / f"{command.number}.status").read_text().strip()
-    assert command.asked or status == "0", told
+    assert command.asked or status == 0, told
 
 
-def test_what_a_class_downloads_is_less_than_the_page_says(logs: Path) -> None:
+def test_what_a_class_downloads_is_less_than_the_page_says(shell: Shell) -> None:
     (bundle,) = [command for command in COMMANDS if command.line.startswith("kvmdbg lab bundle")]
-    told = (logs / f"{bundle.number}.out").read_text()
+    told, _ = shell.upto(bundle)
     assert float(re.findall(r"([\d.]+) MB", told)[0]) < MOST_MEGABYTES
     assert f"less than {MOST_MEGABYTES} MB" in PAGE
 
