@@ -205,7 +205,6 @@ body[data-jp-theme-light="false"] .kvmdbg-view { --kvmdbg-stop: #ff8a80; }
 .kvmdbg-view[data-state="closed"], .kvmdbg-view[data-state="lost"] { border-style: dashed; border-width: 2px; filter: grayscale(1); }
 .kvmdbg-view .kvmdbg-state { border: 2px dashed currentColor; padding: 2px 6px; font-weight: 600; }
 .kvmdbg-view .kvmdbg-state:empty { display: none; }
-@media (prefers-reduced-motion: no-preference) { .kvmdbg-view .kvmdbg-flash { transition: background-color 0.4s; } }
 `,""]),d.d(a,{},{A:t})},23(e,a,d){var i=d(24),m=d.n(i),n=d(25),t=d.n(n),r=d(26),o=d(27),g=d(28),v=t()(m());v.i(r.A),v.i(o.A),v.i(g.A),v.push([e.id,`
 `,""]),d.d(a,{},{A:v})},28(e,a,d){var i=d(24),m=d.n(i),n=d(25),t=(d.n(n))()(m());t.push([e.id,`/* What is JupyterLab's alone: the panel around the views, the gutter, the status bar's item. */
 .kvmdbg-lab-panel { overflow: auto; background: var(--jp-layout-color1); min-width: 260px; }
