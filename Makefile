@@ -33,8 +33,8 @@ TOUR     := notebooks/00-tour.ipynb
 LAB_ARGS := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab labextension test lint types imports frontend pytest system bench bench-ui \
-  screenshots clean
+.PHONY: help lab labextension test lint types imports frontend pytest system bench bench-labs \
+  bench-ui screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -72,7 +72,7 @@ labextension: $(TESTING) ## build the committed bundle for JupyterLab from its s
 	@bash .ci/frontend build $(BIN)
 
 pytest: $(TESTING) $(EXTENSION) system | $(STATE)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=2 $(ARGS)
 
 system:
 	@bash tests/setup-system.sh
@@ -80,6 +80,9 @@ system:
 bench: $(RUNTIME) | $(STATE) ## how fast it is, beside its peers
 	@bash benchmarks/setup-peers.sh
 	$(BIN)/python -m benchmarks
+
+bench-labs: $(TESTING) | $(STATE) ## how long it takes to grade a class
+	$(BIN)/python -m benchmarks.labs
 
 bench-ui: $(TESTING) system | $(STATE) ## how fast the page is, in a real browser
 	$(BIN)/python -m benchmarks.ui

@@ -5,6 +5,7 @@ Must not know: how a figure was taken.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
@@ -13,36 +14,55 @@ from benchmarks import growth, report
 from benchmarks.measure import Figure, Row
 
 PAGE = Path("docs") / "performance.md"
-BROWSER = "## In a browser"
-"""The head of the last part, which is the page's benchmark's."""
+BROWSER, CLASSROOM = "## In a browser", "## In the classroom"
+"""The heads of the last parts, each written by a benchmark of its own."""
 
 _PROSE = Path(__file__).with_name("performance.md")
-_BROWSER_PROSE = Path(__file__).with_name("ui") / "performance.md"
+_PARTS = {
+    BROWSER: Path(__file__).with_name("ui") / "performance.md",
+    CLASSROOM: Path(__file__).with_name("labs") / "performance.md",
+}
 
 
 def write(rows: Sequence[Row], figures: Sequence[Figure], taken: list[growth.Point]) -> None:
-    """The page and its picture, but for the part about the browser, which stays as it is."""
+    """The page and its picture, but for the other benchmarks' parts, which stay as they are."""
     growth.draw(taken)
     text = Template(_PROSE.read_text()).substitute(
         machine=report.machine(),
         figures=table(rows, figures),
         growth=growth.table(taken),
     )
-    PAGE.write_text(text.rstrip() + "\n\n" + _parts(PAGE.read_text())[1])
+    _put("", text)
 
 
 def write_browser(rows: Sequence[Row], figures: Sequence[Figure]) -> None:
-    """The part about the browser; all before it stays as it is."""
-    part = Template(_BROWSER_PROSE.read_text()).substitute(
-        machine=report.machine(), figures=table(rows, figures)
-    )
-    PAGE.write_text(_parts(PAGE.read_text())[0] + part)
+    """The part about the browser; all else stays as it is."""
+    _write_part(BROWSER, rows, figures)
 
 
-def _parts(page: str) -> tuple[str, str]:
-    """What is before the part about the browser, and that part, which may not be there yet."""
-    before, head, part = page.partition(BROWSER)
-    return before.rstrip() + "\n\n", head + part
+def write_classroom(rows: Sequence[Row], figures: Sequence[Figure]) -> None:
+    """The part about the classroom; all else stays as it is."""
+    _write_part(CLASSROOM, rows, figures)
+
+
+def _write_part(head: str, rows: Sequence[Row], figures: Sequence[Figure]) -> None:
+    prose = Template(_PARTS[head].read_text())
+    _put(head, prose.substitute(machine=report.machine(), figures=table(rows, figures)))
+
+
+def _put(head: str, text: str) -> None:
+    """One part of the page; ``""`` is the first, which has no such head."""
+    parts = {**_parts(PAGE.read_text()), head: text}
+    kept = [parts[one].rstrip() for one in ("", *_PARTS) if parts.get(one)]
+    PAGE.write_text("\n\n".join(kept) + "\n")
+
+
+def _parts(page: str) -> dict[str, str]:
+    """The page cut in front of each head that is there."""
+    pieces = re.split(f"^(?={'|'.join(map(re.escape, _PARTS))})", page, flags=re.MULTILINE)
+    return {
+        piece.partition("\n")[0] if number else "": piece for number, piece in enumerate(pieces)
+    }
 
 
 def table(rows: Sequence[Row], figures: Sequence[Figure]) -> str:

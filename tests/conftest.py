@@ -1,6 +1,7 @@
 """What all tests share: a home of their own, steady hypothesis, and real input from Debian.
 
-Must not know any room of kvmdbg: a fixture that builds a guest lives beside the tests that use it.
+Also which of several processes runs what. Must not know any room of kvmdbg: a fixture that builds
+a guest lives beside the tests that use it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from xdist.scheduler import LoadScopeScheduling
+
+pytest_plugins = ["tests.conformance.kvm_outcomes"]  # where no test runs no other conftest is read
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / "build" / "state"
+BROWSER = "tests/browser/"
 ON_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 # Kernels that tests start read no one's profile and leave nothing in a home directory. `make` says
@@ -36,6 +41,18 @@ os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 set_hypothesis_home_dir(STATE / "hypothesis")
 settings.register_profile("kvmdbg", deadline=None, derandomize=ON_CI)
 settings.load_profile("kvmdbg")
+
+
+class Shares(LoadScopeScheduling):
+    """A process takes a whole file; all files of the browser, with its servers, go to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return BROWSER if file.startswith(BROWSER) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Shares:
+    return Shares(config, log)
 
 
 def _need(path: Path, package: str) -> Path:

@@ -6,13 +6,18 @@ Must not know: how one of them is graded.
 from __future__ import annotations
 
 import argparse
+import csv
+import glob
+import io
 import json
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import BadInput
 
 if TYPE_CHECKING:
     from ..lab.grading import Grade, Key
@@ -22,10 +27,16 @@ NAME: Final = "check"
 HELP: Final = "Grade submissions of a lab by the lecturer's own checks, or see a notebook run."
 EXAMPLES: Final = (
     "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --jobs 2",
-    "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --seed {parent} --json",
+    'kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --seed "{parent}" --json',
+    "kvmdbg check --lab instructor.ipynb submitted/*/lab.ipynb --csv > points.csv",
     "kvmdbg check --lab instructor.ipynb instructor.ipynb    does the solution get all points?",
     "kvmdbg check walkthrough.ipynb                          does it run from top to bottom?",
 )
+STATUS: Final = {
+    0: "all points everywhere, or the notebook ran",
+    1: "not all points",
+    3: "something died, ran out of its time or could not be checked",
+}
 _LESS: Final = 1
 _UNGRADED: Final = 3
 _INTERRUPTED: Final = 130
@@ -33,9 +44,19 @@ _INTERRUPTED: Final = 130
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``kvmdbg check``."""
-    parser.add_argument("notebooks", type=Path, nargs="+", metavar="NOTEBOOK")
+    parser.add_argument(
+        "notebooks",
+        type=Path,
+        nargs="+",
+        metavar="NOTEBOOK",
+        help="one, or many by a pattern with *",
+    )
     parser.add_argument("--lab", type=Path, help="the lecturer's notebook, whose checks count")
-    parser.add_argument("--json", action="store_true", help="one line for each check")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one line for each check")
+    output.add_argument(
+        "--csv", action="store_true", help="one line for each notebook, for a spreadsheet"
+    )
     parser.add_argument(
         "--timeout", type=float, default=30.0, help="seconds for each kernel (30), a cell a third"
     )
@@ -53,7 +74,6 @@ def run(args: argparse.Namespace) -> int:
 
     130 after Ctrl-C, which ends all kernels. Raises BadInput, ToolMissing.
     """
-    from ..errors import BadInput
     from ..lab import grading, notebooks
     from ..lab.kernels import Limits, check_tools
 
@@ -62,20 +82,32 @@ def run(args: argparse.Namespace) -> int:
     check_tools()
     key = None if args.lab is None else grading.key_of(notebooks.read(args.lab))
     limits = Limits(args.timeout, args.memory << 20)
-    checked, worst = 0, 0
+    paths = [path for given in args.notebooks for path in _found(given)]
+    checked, worst, written = 0, 0, _OUTPUTS["json" if args.json else "csv" if args.csv else "text"]
+    if args.csv:
+        sys.stdout.write(",".join(_COLUMNS) + "\n")
     try:
-        with closing(_graded(args.notebooks, key, limits, args.seed, args.jobs)) as graded:
+        with closing(_graded(paths, key, limits, args.seed, args.jobs)) as graded:
             for path, grade in graded:
-                lines = _json_lines(path, grade) if args.json else _text(path, grade)
-                sys.stdout.write("".join(f"{line}\n" for line in lines))
+                sys.stdout.write("".join(f"{line}\n" for line in written(path, grade)))
                 sys.stdout.flush()
                 checked, worst = checked + 1, max(worst, _status(grade))
     except KeyboardInterrupt:
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-        told = f"{checked} of {len(args.notebooks)} were checked, the others have no result"
+        told = f"{checked} of {len(paths)} were checked, the others have no result"
         print(f"{clear}kvmdbg: interrupted: {told}", file=sys.stderr)
         return _INTERRUPTED
     return worst
+
+
+def _found(given: Path) -> list[Path]:
+    """The shells of Windows leave ``*`` to the program. BadInput if it stands for no file."""
+    if "*" not in str(given) or given.exists():
+        return [given]
+    paths = sorted(Path(name) for name in glob.glob(str(given)))
+    if not paths:
+        raise BadInput(f"there is no file like {str(given)!r}")
+    return paths
 
 
 def _status(grade: Grade) -> int:
@@ -87,7 +119,7 @@ def _status(grade: Grade) -> int:
 def _graded(
     paths: Sequence[Path], key: Key | None, limits: Limits, seed: str, jobs: int
 ) -> Generator[tuple[Path, Grade], None, None]:
-    """In the order in which they end, with a line of progress on a terminal."""
+    """In the order in which they were named, with a line of progress on a terminal."""
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_one, path, key, limits, seed): path for path in paths}
         try:
@@ -100,10 +132,11 @@ def _graded(
 
 def _counted(running: dict[Future[Grade], Path]) -> Iterator[tuple[Path, Grade]]:
     live = sys.stderr.isatty()
-    for number, done in enumerate(as_completed(running), 1):
+    for number, (future, path) in enumerate(running.items(), 1):
+        grade = future.result()
         if live:
             sys.stderr.write("\r\x1b[K")
-        yield running[done], done.result()
+        yield path, grade
         if live:
             sys.stderr.write(f"{number} of {len(running)} checked")
             sys.stderr.flush()
@@ -113,7 +146,6 @@ def _counted(running: dict[Future[Grade], Path]) -> Iterator[tuple[Path, Grade]]
 
 def _one(path: Path, key: Key | None, limits: Limits, seed: str) -> Grade:
     """One file. A submission that is no notebook gets no points, and the others are graded."""
-    from ..errors import BadInput
     from ..lab import grading, notebooks
 
     if key is None:
@@ -164,3 +196,14 @@ def _text(path: Path, grade: Grade) -> Iterable[str]:
         for one in task["checks"]:
             if not one["passed"]:
                 yield f"    {printable(one['check'])}: {printable(one['message'])}"
+
+
+def _csv(path: Path, grade: Grade) -> Iterable[str]:
+    line = io.StringIO()
+    cells = (str(path), grade.seed, f"{grade.points:g}", f"{grade.of:g}", grade.end)
+    csv.writer(line, lineterminator="").writerow(cells)
+    yield line.getvalue()
+
+
+_COLUMNS: Final = ("notebook", "seed", "points", "of", "end")
+_OUTPUTS: Final = {"json": _json_lines, "csv": _csv, "text": _text}

@@ -22,6 +22,7 @@ EXAMPLES: Final = (
     "kvmdbg compare demo.s unicorn unicorn:svm   what differs on AMD's processors",
     "kvmdbg compare boot.bin --mode real --at 0x7c00 --by exit",
 )
+STATUS: Final = {0: "no divergence was found", 1: "the two sides part"}
 _RAM: Final = 16 * 2**20
 _EQUAL, _PARTED, _INTERRUPTED = 0, 1, 130
 

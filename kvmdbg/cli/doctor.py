@@ -15,6 +15,7 @@ EXAMPLES = (
     "kvmdbg doctor kvm --fresh       probe /dev/kvm anew, not as found earlier in this boot",
     "kvmdbg doctor --json            for programs",
 )
+STATUS = {0: "told", 1: "the engine that was asked for cannot run here"}
 _NOT_HERE = 1
 
 

@@ -10,11 +10,12 @@ import argparse
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final, Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol, cast
 
 from ..errors import KvmdbgError
 from ..version import __version__
+from . import helping
 
 _MODULES: Final = ("run", "replay", "check", "lab", "doctor", "compare")
 """In the order of the help; one that is not there is no command."""
@@ -28,6 +29,7 @@ class Command(Protocol):
     NAME: str
     HELP: str
     EXAMPLES: tuple[str, ...]
+    STATUS: Mapping[int, str]
 
     def configure(self, parser: argparse.ArgumentParser) -> None: ...
     def run(self, args: argparse.Namespace) -> int: ...
@@ -61,11 +63,11 @@ def _commands() -> list[Command]:
 
 
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
-    examples = [line for command in commands for line in command.EXAMPLES]
+    examples = [command.EXAMPLES[0].split("  ")[0] for command in commands]
     parser = argparse.ArgumentParser(
         prog="kvmdbg",
         description="Watch how an x86 processor is debugged. In a notebook: %load_ext kvmdbg",
-        epilog=_examples(examples),
+        epilog=helping.listed([*examples, "kvmdbg COMMAND --help"]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"kvmdbg {__version__}")
@@ -75,17 +77,7 @@ def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add(room: argparse._SubParsersAction[argparse.ArgumentParser], command: Command) -> None:
-    parser = room.add_parser(
-        command.NAME,
-        help=command.HELP,
-        description=command.HELP,
-        epilog=_examples(command.EXAMPLES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add(room: Any, command: Command) -> None:
+    parser = helping.add(room, command.NAME, command.HELP, command.EXAMPLES, command.STATUS)
     command.configure(parser)
     parser.set_defaults(run=command.run)
-
-
-def _examples(lines: Sequence[str]) -> str:
-    return "\n".join(["examples:", *(f"  {line}" for line in lines)])

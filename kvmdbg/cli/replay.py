@@ -19,6 +19,7 @@ EXAMPLES: Final = (
     "kvmdbg replay demo.kvmdbg --at 120          the moment before instruction 120",
     "kvmdbg replay demo.kvmdbg --at crash        a bookmark",
 )
+STATUS: Final = {0: "it goes the same way here"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

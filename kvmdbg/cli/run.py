@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from ..debugger.vm import Vm
 
 NAME: Final = "run"
-HELP: Final = "Run a program until it stops, and show the stop. Status: 0 HLT, 1 crash, 124 limit."
+HELP: Final = "Run a program until it stops, and show the stop."
 EXAMPLES: Final = (
     "kvmdbg run demo.s                           assembler text, in long mode",
     "kvmdbg run boot.img --instructions 50000    a boot sector, in real mode at 0x7c00",
     "kvmdbg run demo.s --mode real --save demo.kvmdbg",
 )
+STATUS: Final = {
+    0: "the guest halted",
+    1: "a triple fault, or it cannot go on",
+    124: "it came to its limit of instructions or time",
+}
 _RAM: Final = 16 * 2**20
 _STATUS: Final = {"halt": 0, "budget": 124, "timeout": 124, "interrupted": 130}
 _CRASHED: Final = 1

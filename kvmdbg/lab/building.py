@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, Final
 
@@ -33,12 +34,45 @@ STUDENT: Final = "kvmdbg_lab"
 
 def student_version(notebook: dict[str, Any]) -> dict[str, Any]:
     """What students get; BadInput names the cell in which something is wrong."""
-    made = copy.deepcopy(notebook)
+    made = without_hidden(without_solutions(marked(notebook)))
+    for cell in made["cells"]:
+        if cell.get("cell_type") == "code":
+            cell.update(outputs=[], execution_count=None)
+    return made
+
+
+def marked(notebook: dict[str, Any]) -> dict[str, Any]:
+    """The lecturer's notebook with nbgrader's metadata in each code cell that has none yet.
+
+    BadInput for a lab without checks, with two tasks of one name, or with other metadata than its
+    cells say.
+    """
     check_tasks(notebook)
-    made["cells"] = [
-        _cell(cell, number) for number, cell in enumerate(made["cells"]) if _is_kept(cell, number)
-    ]
+    return _changed(notebook, lambda cell, number: {**cell, "metadata": _metadata(cell, number)})
+
+
+def without_solutions(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Places to answer in instead of solutions; BadInput for a marker without its partner."""
+    return _changed(notebook, lambda cell, number: {**cell, "source": _answer(cell, number)})
+
+
+def without_hidden(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Hidden tests cut out, hidden values sealed, hints coded.
+
+    A cell that is nothing but hidden tests goes.
+    """
+    made = _changed(notebook, _unhidden)
     made.setdefault("metadata", {})[STUDENT] = {"version": 1}
+    return made
+
+
+def _changed(
+    notebook: dict[str, Any], change: Callable[[Any, int], dict[str, Any] | None]
+) -> dict[str, Any]:
+    """A copy whose cells are what ``change`` says of each and its number; none, if it says None."""
+    made = copy.deepcopy(notebook)
+    cells = [change(cell, number) for number, cell in enumerate(made["cells"])]
+    made["cells"] = [cell for cell in cells if cell is not None]
     return made
 
 
@@ -57,60 +91,65 @@ def check_tasks(notebook: dict[str, Any]) -> None:
             raise BadInput(f'two cells begin the task "{name}"; each needs a name of its own')
 
 
-def _is_kept(cell: dict[str, Any], number: int) -> bool:
-    """A cell that is nothing but hidden tests goes as a whole."""
-    source = source_of(cell)
-    return not (
-        BEGIN_HIDDEN in source and not _without_hidden(source, f"cell {number + 1}").strip()
-    )
-
-
-def _cell(cell: dict[str, Any], number: int) -> dict[str, Any]:
+def _unhidden(cell: dict[str, Any], number: int) -> dict[str, Any] | None:
     where = f"cell {number + 1}"
     source = source_of(cell)
-    tasks = tasks_in(source)
-    solution = BEGIN_SOLUTION in source
-    source = _without_solution(_without_hidden(source, where), where)
+    kept = _cut(source, BEGIN_HIDDEN, END_HIDDEN, where, lambda _: [])
+    if kept != source and not kept.strip():
+        return None
     if cell.get("cell_type") != "code":
-        return {**cell, "source": source}
-    if tasks:
-        source = _sealed(source, str(cell.get("id") or number), where)
-    source = _coded(source, where)
-    return {
-        **cell,
-        "source": source,
-        "outputs": [],
-        "execution_count": None,
-        "metadata": _metadata(cell, number, tasks, solution),
-    }
+        return {**cell, "source": kept}
+    if tasks_in(source):
+        kept = _sealed(kept, str(cell.get("id") or number), where)
+    return {**cell, "source": _coded(kept, where)}
 
 
-def _metadata(
-    cell: dict[str, Any], number: int, tasks: tuple[tuple[str, float], ...], solution: bool
-) -> dict[str, Any]:
+def _metadata(cell: dict[str, Any], number: int) -> dict[str, Any]:
     """The cell's own, with nbgrader's if it has none yet."""
     metadata = dict(cell.get("metadata") or {})
+    if cell.get("cell_type") != "code":
+        return metadata
+    source = source_of(cell)
+    tasks, solution = tasks_in(source), BEGIN_SOLUTION in source
+    points = sum(points for _, points in tasks)
     if "nbgrader" in metadata:
+        _check_metadata(metadata["nbgrader"], points, solution, f"cell {number + 1}")
         return metadata
     known = {"schema_version": 3, "task": False, "solution": solution, "grade": bool(tasks)}
     key = "-".join(name for name, _ in tasks) if tasks else str(cell.get("id") or f"cell-{number}")
     found = {**known, "grade_id": re.sub(r"[^\w-]", "-", key), "locked": not solution}
     if tasks:
-        found["points"] = sum(points for _, points in tasks)
+        found["points"] = points
     return {**metadata, "nbgrader": found}
+
+
+def _check_metadata(found: Any, points: float, solution: bool, where: str) -> None:
+    """nbgrader would go by them, kvmdbg by what stands in the cell."""
+    said = float(found.get("points") or 0) if found.get("grade") else 0.0
+    if points and said != points:
+        raise BadInput(f"{where}: its tasks are worth {points:g}, nbgrader's metadata say {said:g}")
+    if solution and not found.get("solution"):
+        raise BadInput(f"{where}: a solution stands in it, nbgrader's metadata say that none does")
 
 
 # Regions
 
 
-def _without_hidden(source: str, where: str) -> str:
-    return _cut(source, BEGIN_HIDDEN, END_HIDDEN, where, lambda _: [])
-
-
-def _without_solution(source: str, where: str) -> str:
+def _answer(cell: dict[str, Any], number: int) -> str:
+    """A cell's text with places to answer in; nbgrader's metadata may make all of it a solution."""
+    source = source_of(cell)
     comment = _ASM if source.startswith("%%asm") else _PYTHON
+    known = (cell.get("metadata") or {}).get("nbgrader") or {}
+    if known.get("solution") and cell.get("cell_type") == "code" and BEGIN_SOLUTION not in source:
+        lines = source.split("\n")
+        head = lines[:1] if comment is _ASM else []
+        return "\n".join([*head, *_placeholders(lines[len(head) :], comment)])
     return _cut(
-        source, BEGIN_SOLUTION, END_SOLUTION, where, lambda lines: _placeholders(lines, comment)
+        source,
+        BEGIN_SOLUTION,
+        END_SOLUTION,
+        f"cell {number + 1}",
+        lambda lines: _placeholders(lines, comment),
     )
 
 
@@ -216,3 +255,9 @@ def _literal(call: ast.Call, where: str) -> Any:
             f"{where}: hidden() takes one number, text or bytes as they are written; "
             f"what is worked out belongs between {BEGIN_HIDDEN} and {END_HIDDEN}"
         ) from None
+
+
+def is_students(notebook: dict[str, Any]) -> bool:
+    """Whether this is a students' version."""
+    metadata = notebook.get("metadata")
+    return isinstance(metadata, dict) and STUDENT in metadata

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ..errors import BadInput
 from .answers import MIME, received
+from .building import is_students
 from .kernels import Limits, Run, run_cells
 from .notebooks import Cell, Role, code_cells, names_bound
 from .tasks import SEED
@@ -73,6 +74,10 @@ class Grade:
 
 def key_of(notebook: dict[str, Any]) -> Key:
     """A lecturer's notebook read; BadInput if it is none."""
+    if is_students(notebook):
+        raise BadInput(
+            "the lab is graded by the lecturer's notebook; this is the students' version"
+        )
     cells = tuple(code_cells(notebook))
     tasks = {name: points for cell in cells for name, points in cell.tasks}
     if not tasks:

@@ -1,13 +1,15 @@
 """``python -m kvmdbg.lab.limited``: a kernel that can use up only so much processor and memory.
 
-The limits come in the environment and hold for all that the kernel starts; on systems without
-them (Windows) only the grader's clock is left. Must not know: what is run in the kernel.
+The limits come in the environment and hold for all that the kernel starts; where the system lacks
+one (Windows both, macOS that for memory) the grader's clock is left. Must not know: what is run in
+the kernel.
 """
 
 from __future__ import annotations
 
 import os
 import runpy
+from contextlib import suppress
 from typing import Final
 
 CPU: Final = "KVMDBG_CPU_SECONDS"
@@ -23,7 +25,8 @@ def limit() -> None:
     for name, kind in ((CPU, resource.RLIMIT_CPU), (ADDRESSES, resource.RLIMIT_AS)):
         value = os.environ.get(name)
         if value:
-            resource.setrlimit(kind, (int(value), int(value)))
+            with suppress(ValueError, OSError):  # a kind of limit that the system does not have
+                resource.setrlimit(kind, (int(value), int(value)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

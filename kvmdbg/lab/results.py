@@ -5,7 +5,7 @@ Must not know: how anything is checked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +101,19 @@ class Result:
             "problem": self.problem,
             "checks": [item.as_json() for item in self.items],
         }
+
+    @classmethod
+    def from_json(cls, task: Mapping[str, Any]) -> Result:
+        """What :meth:`as_json` wrote, again.
+
+        >>> task = Result("sum", (Item("ax", True, 2, "ax is as expected"),), 3, "too few checks")
+        >>> Result.from_json(task.as_json()) == task
+        True
+        """
+        items = (
+            Item(one["check"], one["passed"], one["of"], one["message"]) for one in task["checks"]
+        )
+        return cls(task["task"], tuple(items), task["of"], task["problem"])
 
 
 class Score(float):

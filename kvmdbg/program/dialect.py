@@ -15,8 +15,8 @@ from .spelling import Spelled
 _SIZES = {"b": 1, "w": 2, "d": 4, "q": 8}
 _DATA = {"b": ".byte", "w": ".short", "d": ".long", "q": ".quad"}
 
-_BARE_NAME = re.compile(r"(\s*)([A-Za-z_.][\w.]*)(\s+)(?=(?:d[bwdq]|res[bwdq]|times)\b)", re.I)
-_EQU = re.compile(r"(\s*)([A-Za-z_.][\w.]*)\s*:?\s+equ\s+(.*)$", re.I)
+_BARE_NAME = re.compile(r"(\s*)([A-Za-z_.][\w.]*)(\s++)(?=(?:d[bwdq]|res[bwdq]|times)\b)", re.I)
+_EQU = re.compile(r"(\s*)([A-Za-z_.][\w.]*+)(?:\s*+:)?\s++equ\s+(.*)$", re.I)
 _TIMES_DATA = re.compile(r"times\s+(.+?)\s+d([bwdq])\s+([^,\"']+|'[^']*')\s*$", re.I)
 _TIMES = re.compile(r"times\s+(\S+)\s+(.*\S)\s*$", re.I)
 _STORE = re.compile(r"d([bwdq])(?=\s|$)\s*", re.I)

@@ -11,7 +11,7 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 
-import { perFrame } from '../../kvmdbg/jupyter/widgets/esm/dom.js';
+import { atMostEvery } from '../../kvmdbg/jupyter/widgets/esm/dom.js';
 import { AsmCells } from './asmcell';
 import { Bench, IBench, PANEL_ID, complain } from './bench';
 import { Breakpoints } from './breakpoints';
@@ -28,6 +28,8 @@ import { keepStills } from './still';
 const SETTINGS = 'kvmdbg-lab:plugin';
 const SHOW_PANEL = 'kvmdbg:show-panel';
 const CATEGORY = 'kvmdbg';
+/** ms between two looks of a gutter: an editor takes as long as all else that a snapshot changes. */
+const EDITORS = 100;
 
 const bench: JupyterFrontEndPlugin<Bench> = {
   id: 'kvmdbg-lab:bench',
@@ -93,7 +95,7 @@ const cells: JupyterFrontEndPlugin<void> = {
 /** Ask each channel for the program's lines, and say when there is something new on one. */
 function followSnapshots(links: Links, changed: () => void): void {
   const known = new WeakSet<object>();
-  const soon = perFrame(changed);
+  const soon = atMostEvery(EDITORS, changed);
   links.linkChanged.connect((_, { channel }) => {
     if (channel && !known.has(channel)) {
       known.add(channel);

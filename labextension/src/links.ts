@@ -66,7 +66,7 @@ export class Links {
 
   private announce(panel: NotebookPanel, link: Link): void {
     if (link.live) {
-      panel.node.dataset[MARK] = link.live.state;
+      if (panel.node.dataset[MARK] !== link.live.state) panel.node.dataset[MARK] = link.live.state;
     } else {
       delete panel.node.dataset[MARK];
     }

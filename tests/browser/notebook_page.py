@@ -6,7 +6,8 @@ dropped by Jupyter without a word. Must not know: what the cells are about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,8 +211,20 @@ class NotebookPage:
         call(self.page, "() => jupyterapp.commands.execute('docmanager:save')")
         return nbformat.read(self.path, as_version=4)
 
-    def theme(self, name: str) -> None:
-        """Choose a theme: ``JupyterLab Light``, ``JupyterLab Dark``."""
+    @contextmanager
+    def theme(self, name: str) -> Iterator[None]:
+        """``JupyterLab Light`` or ``JupyterLab Dark`` for the length of a ``with``.
+
+        The server remembers a theme: what is not put back, the next file's pages would have.
+        """
+        before = str(call(self.page, "() => document.body.dataset.jpThemeName"))
+        self._choose_theme(name)
+        try:
+            yield
+        finally:
+            self._choose_theme(before)
+
+    def _choose_theme(self, name: str) -> None:
         call(
             self.page,
             "(name) => jupyterapp.commands.execute('apputils:change-theme', { theme: name })",

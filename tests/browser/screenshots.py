@@ -104,8 +104,8 @@ def _pictures(browser: Browser, state: Path) -> Iterator[tuple[str, bytes]]:
         assert not failed, failed
         _arrange(page)
         for name, theme in THEMES.items():
-            notebook.theme(theme)
-            yield name, _picture(page)
+            with notebook.theme(theme):
+                yield name, _picture(page)
         notebook.save()
         exported = _export(notebook.path)
     with _page(browser, EXPORTED_SIZE, offline=True) as page:

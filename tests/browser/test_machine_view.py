@@ -227,13 +227,13 @@ def test_a_run_that_the_view_began_is_stopped_by(notebook: NotebookPage, way: st
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_axe_finds_nothing_grave(notebook: NotebookPage, theme: str) -> None:
     view = wait_for_machine(notebook.output(VIEW))
-    notebook.theme(theme)
     notebook.do("%bp counter -w --len 4\n%bp twice")
     byte(view, COUNTER - START).click()
     view.locator("details").evaluate_all("all => all.forEach((part) => { part.open = true })")
     press(view, "continue")
     expect_pc(view, CALL)
-    assert axe.findings(notebook.page, ".kvmdbg-view") == []
+    with notebook.theme(theme):
+        assert axe.findings(notebook.page, ".kvmdbg-view") == []
 
 
 def test_the_saved_view_is_words_and_html_and_small(notebook: NotebookPage) -> None:

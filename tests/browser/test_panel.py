@@ -132,11 +132,11 @@ def test_a_click_on_the_status_bar_shows_the_panel(notebook: NotebookPage) -> No
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_axe_finds_nothing_grave_in_the_panel(notebook: NotebookPage, theme: str) -> None:
-    notebook.theme(theme)
     notebook.do("%bp again")
     press(machine(notebook), "continue")
     expect_pc(machine(notebook), AGAIN)
-    assert axe.findings(notebook.page, PANEL) == []
+    with notebook.theme(theme):
+        assert axe.findings(notebook.page, PANEL) == []
 
 
 def test_the_panel_is_about_the_active_notebook(notebook: NotebookPage) -> None:

@@ -145,9 +145,9 @@ def test_a_selection_is_a_query(shown: Shown) -> None:
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_axe_finds_nothing_grave(shown: Shown, theme: str) -> None:
-    shown.notebook.theme(theme)
     shown.press("Home", "ArrowRight", "Shift+ArrowRight")
-    assert findings(shown.page, '.kvmdbg-view[aria-label="Exit timeline"]') == []
+    with shown.notebook.theme(theme):
+        assert findings(shown.page, '.kvmdbg-view[aria-label="Exit timeline"]') == []
 
 
 def test_the_page_has_no_error(shown: Shown) -> None:

@@ -237,7 +237,6 @@ def test_exits_come_while_a_cell_steps(notebook: NotebookPage) -> None:
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_axe_finds_nothing_grave(notebook: NotebookPage, theme: str) -> None:
     view = view_of(notebook)
-    notebook.theme(theme)
     notebook.do("%vm bookmark end")
     view.locator(".kvmdbg-tl-flag").first.wait_for()
     plot(view).focus()
@@ -246,7 +245,8 @@ def test_axe_finds_nothing_grave(notebook: NotebookPage, theme: str) -> None:
     table = view.get_by_role("button", name="Table", exact=True)
     table.click()
     expect(table).to_have_attribute("aria-expanded", "true")
-    found = axe.findings(notebook.page, ".kvmdbg-view")
+    with notebook.theme(theme):
+        found = axe.findings(notebook.page, ".kvmdbg-view")
     table.click()
     assert found == []
 

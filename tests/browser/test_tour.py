@@ -62,5 +62,5 @@ def test_each_picture_has_words(tour: Run) -> None:
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_axe_finds_nothing_grave_in_what_is_shown(tour: Run, theme: str) -> None:
-    tour.notebook.theme(theme)
-    assert findings(tour.notebook.page, ".kvmdbg") == []
+    with tour.notebook.theme(theme):
+        assert findings(tour.notebook.page, ".kvmdbg") == []

@@ -11,9 +11,12 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.chromium import SECONDS
 
-_ROWS = (
-    """table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.innerText.trim()))"""
-)
+_ROWS = """async view => {
+  const nextFrame = () => new Promise(requestAnimationFrame);
+  while (view.dataset.tabled !== view.dataset.total) await nextFrame();
+  const { rows } = view.querySelector('table');
+  return [...rows].map((row) => [...row.cells].map((cell) => cell.innerText.trim()));
+}"""
 _WATCH = """root => {
   root.kvmdbgPainted = 0;
   root.addEventListener('kvmdbg-painted', () => root.kvmdbgPainted++);
@@ -35,8 +38,11 @@ def wait_for_data(view: Locator, **values: object) -> None:
 
 
 def text_table(view: Locator) -> list[list[str]]:
-    """The rows of the view's first table, the titles first; its text twin."""
-    rows: list[list[str]] = view.locator("table").first.evaluate(_ROWS)
+    """The rows of the view's first table, the titles first; its text twin.
+
+    A timeline's table comes a little after its picture.
+    """
+    rows: list[list[str]] = view.evaluate(_ROWS)
     return rows
 
 

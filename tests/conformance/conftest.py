@@ -12,7 +12,8 @@ import pytest
 
 from tests.conformance import kvm_host
 from tests.conformance.kvm_deviations import Need, needs_of
-from tests.conformance.kvm_rows import EMBEDDED, KVM, ON, RAW, Outcomes, has_kvm_half
+from tests.conformance.kvm_outcomes import HALF, OUTCOME
+from tests.conformance.kvm_rows import EMBEDDED, KVM, ON, RAW, has_kvm_half
 from tests.conformance.rows import ROWS
 from tests.guests.bench import OPENER
 
@@ -27,7 +28,6 @@ class OnKvm(defaultdict[int, dict[str, list[Need]]]):
 
 SHOWN: pytest.StashKey[Shown] = pytest.StashKey()
 ON_KVM: pytest.StashKey[OnKvm] = pytest.StashKey()
-OUTCOMES: pytest.StashKey[Outcomes] = pytest.StashKey()
 UNMET: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
 
 
@@ -61,13 +61,13 @@ def _on_kvm(item: pytest.Item) -> bool:
     return RAW in getattr(item, "fixturenames", ()) or _parameter(item) == KVM
 
 
+def _has_half(item: pytest.Item) -> bool:
+    return bool(_parameter(item)) or _on_kvm(item)
+
+
 def _parameter(item: pytest.Item) -> str:
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get(ON, "")) if callspec else ""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[OUTCOMES] = Outcomes()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -77,18 +77,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    shown, on_kvm, outcomes = Shown(list), OnKvm(dict), config.stash[OUTCOMES]
+    shown, on_kvm = Shown(list), OnKvm(dict)
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
-        halves = bool(_parameter(item)) or _on_kvm(item)
         for row in _rows(item):
             if (entry := (_place(item), _gap(item))) not in shown[row]:
                 shown[row].append(entry)
-            if halves:
+            if _has_half(item):
                 known = on_kvm[row].setdefault(_place(item), [])
                 known += [need for need in _needs(item) if need not in known]
-                outcomes.possible.add(row)
     config.stash[SHOWN], config.stash[ON_KVM] = shown, on_kvm
 
 
@@ -113,22 +111,13 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.when == "setup" and _has_half(item):
+        report.user_properties.append((HALF, _rows(item)))
     if _on_kvm(item) and (call.when == "call" or not report.passed):
         behaviour, kind = item.stash.get(UNMET, ("", ""))
         outcome = {"passed": "ran", "failed": "failed"}.get(report.outcome, kind or "skipped")
-        item.config.stash[OUTCOMES].add(_rows(item), outcome, behaviour)
+        report.user_properties.append((OUTCOME, [_rows(item), outcome, behaviour]))
     return report
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    outcomes = config.stash[OUTCOMES]
-    if not outcomes.possible:
-        return
-    lines = [f"kvm rows: none; {why}"] if (why := kvm_host.refusal()) else []
-    for line in lines or outcomes.lines(kvm_host.name()):
-        terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Which conformance tests have a half on KVM, and what became of the rows there.
+"""Which conformance tests have a half on KVM.
 
 A test that shows a row and opens a Bench without a profile of its own runs twice. Must not know:
 what KVM does (kvm_host.py).
@@ -6,14 +6,12 @@ what KVM does (kvm_host.py).
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 
-from tests.conformance.rows import ROWS
 from tests.guests.bench import Bench
 
 ON = "rows_on"
@@ -73,49 +71,3 @@ def _words(code: CodeType) -> Iterator[str]:
             yield from _words(constant)
         elif isinstance(constant, tuple):
             yield from (each for each in constant if isinstance(each, str))
-
-
-class Outcomes:
-    """What became of each row on KVM."""
-
-    def __init__(self) -> None:
-        self.rows: defaultdict[int, Counter[str]] = defaultdict(Counter)
-        self.tests: Counter[str] = Counter()
-        self.behaviours: Counter[str] = Counter()
-        self.possible: set[int] = set()
-        """Rows that have a test with a half on KVM."""
-
-    def add(self, rows: list[int], outcome: str, behaviour: str = "") -> None:
-        """One test: ``ran``, ``failed``, ``not there``, ``otherwise`` or ``skipped``."""
-        self.tests[outcome] += 1
-        if behaviour:
-            self.behaviours[behaviour] += 1
-        for row in rows:
-            self.rows[row][outcome] += 1
-
-    def lines(self, host: str) -> list[str]:
-        """For the end of a run: rows, tests, and which behaviours kept tests away."""
-        kinds = Counter(map(_kind, self.rows.values()))
-        rest = len(ROWS) - len(self.possible)
-        kept = ", ".join(f"{name} {count}" for name, count in self.behaviours.most_common())
-        return [
-            f"kvm rows on {host}: {kinds['ran']} ran ({self._partly()} of them in part), "
-            f"{kinds['not there']} skipped by probe, {kinds['otherwise']} deviated as known, "
-            f"{kinds['failed']} failed, {rest} not for this engine",
-            f"kvm tests: {self.tests['ran']} ran, {self.tests['not there']} skipped by probe, "
-            f"{self.tests['otherwise']} deviated as known, {self.tests['failed']} failed",
-            *([f"kvm behaviours that differ: {kept}"] if kept else []),
-        ]
-
-    def _partly(self) -> int:
-        return sum(
-            _kind(outcomes) == "ran" and len(outcomes) > 1 for outcomes in self.rows.values()
-        )
-
-
-def _kind(outcomes: Counter[str]) -> str:
-    """A row's result: a failure counts most, then a test that ran, then why none did."""
-    for kind in ("failed", "ran", "otherwise", "not there"):
-        if outcomes[kind]:
-            return kind
-    return "skipped"

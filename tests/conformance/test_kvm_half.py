@@ -18,7 +18,8 @@ from kvmdbg.uapi import MpState
 from tests.conformance import kvm_host, kvm_probes
 from tests.conformance.kvm_deviations import NEEDS, Need, needs_of
 from tests.conformance.kvm_host import PROBES, BoundedKvm, mode_of, unmet
-from tests.conformance.kvm_rows import EMBEDDED, Outcomes, has_kvm_half
+from tests.conformance.kvm_outcomes import Outcomes
+from tests.conformance.kvm_rows import EMBEDDED, has_kvm_half
 from tests.guests.apic import Apic
 from tests.guests.bench import Bench, E, S
 

@@ -83,7 +83,95 @@ def test_the_help_of_a_command_has_its_examples(capsys: pytest.CaptureFixture[st
 
 
 def test_no_line_of_an_example_is_wider_than_100_columns() -> None:
-    assert max(map(len, doctor.EXAMPLES)) <= 98
+    assert max(len(line) for command in main._commands() for line in command.EXAMPLES) <= 98
+
+
+def test_the_first_help_has_one_example_of_each_command_and_where_there_are_more(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main.main(["--help"])
+    lines = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
+    first = [line.split()[1] for line in lines]
+    assert first == [*(command.NAME for command in main._commands()), "COMMAND"]
+
+
+@pytest.mark.parametrize("command", main._commands(), ids=lambda command: str(command.NAME))
+def test_the_help_of_a_command_says_what_its_exit_status_means(
+    command: main.Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([command.NAME, "--help"]) == 0
+    told = capsys.readouterr().out.partition("exit status:\n")[2].splitlines()
+    assert {int(line.split()[0]) for line in told} == {*command.STATUS, 2, 130}
+
+
+# -- what users do wrong ---------------------------------------------------------------------------
+
+LAB = str(ROOT / "notebooks/labs/01-find-the-bug/instructor.ipynb")
+STUDENTS = str(ROOT / "notebooks/labs/01-find-the-bug/student.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("run nowhere.s", "cannot read 'nowhere.s': No such file"),
+        ("run folder", "Is a directory"),
+        ("run binary.s", "is no text"),
+        ("run locked.s", "Permission denied"),
+        ("replay nowhere.kvmdbg", "nowhere.kvmdbg"),
+        ("replay folder", "folder"),
+        ("replay text.txt", "text.txt"),
+        ("compare nowhere.s", "cannot read 'nowhere.s'"),
+        ("compare good.s unicorn bochs", "bochs"),
+        (f"check --lab nowhere.ipynb {LAB}", "cannot read 'nowhere.ipynb': No such file"),
+        (f"check --lab folder {LAB}", "cannot read 'folder': Is a directory"),
+        (f"check --lab text.txt {LAB}", "'text.txt' is no notebook"),
+        (f"check --lab binary.s {LAB}", "'binary.s' is no notebook"),
+        (f"check --lab locked.s {LAB}", "Permission denied"),
+        (f"check --lab {STUDENTS} {LAB}", "this is the students' version"),
+        (f"check --lab {LAB} nobody/*/lab.ipynb", "there is no file like 'nobody/*/lab.ipynb'"),
+        ("check nowhere.ipynb", "cannot read 'nowhere.ipynb'"),
+        (f"check --jobs 0 {LAB}", "--jobs is at least 1"),
+        ("lab build nowhere.ipynb new.ipynb", "cannot read 'nowhere.ipynb'"),
+        (f"lab build {STUDENTS} new.ipynb", "students' version already"),
+        (f"lab build {LAB} folder", "cannot use 'folder': Is a directory"),
+        (f"lab build {LAB} folder --check", "cannot use 'folder': Is a directory"),
+        (f"lab build {LAB} nowhere/new.ipynb", "cannot use 'nowhere/new.ipynb': No such file"),
+        ("lab new ../up", "a lab's name has letters"),
+        ("lab new text.txt", "a lab's name has letters"),
+        ("lab new file", "'file/instructor.ipynb'"),
+        ("lab new taken", "'taken/instructor.ipynb' is there already"),
+        ("lab bundle folder --platform amiga", 'unknown platform "amiga"; choose windows'),
+        ("lab bundle folder --python 2.7", '"2.7" is no Python for kvmdbg'),
+        ("lab bundle taken", "'taken' is not empty"),
+        ("lab bundle text.txt", "'text.txt' is not empty"),
+        ("lab bundle folder --wheel nowhere.whl", "cannot read 'nowhere.whl'"),
+    ],
+)
+def test_what_a_user_does_wrong_is_one_line_that_names_it(
+    line: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "locked" in line and os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "instructor.ipynb").write_text("mine")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "text.txt").write_text("Hello")
+    (tmp_path / "good.s").write_text("hlt")
+    (tmp_path / "binary.s").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "locked.s").write_text("hlt")
+    (tmp_path / "locked.s").chmod(0)
+    assert main.main(line.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("kvmdbg: ")
+    assert captured.err.count("\n") == 1
+    assert told in captured.err
 
 
 @pytest.mark.parametrize("argv", [[], ["nonsense"], ["doctor", "--nonsense"]])
@@ -101,6 +189,7 @@ def test_every_command_keeps_the_contract() -> None:
         assert command.NAME
         assert "\n" not in command.HELP
         assert all(line.startswith(f"kvmdbg {command.NAME}") for line in command.EXAMPLES)
+        assert 0 in command.STATUS
         command.configure(argparse.ArgumentParser())
 
 
@@ -113,9 +202,8 @@ def raising(error: BaseException) -> Any:
     def run(args: argparse.Namespace) -> int:
         raise error
 
-    return SimpleNamespace(
-        NAME="fail", HELP="Fails.", EXAMPLES=("kvmdbg fail",), configure=lambda _: None, run=run
-    )
+    words: dict[str, Any] = {"HELP": "Fails.", "EXAMPLES": ("kvmdbg fail",), "STATUS": {}}
+    return SimpleNamespace(NAME="fail", configure=lambda _: None, run=run, **words)
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:

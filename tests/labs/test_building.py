@@ -122,9 +122,39 @@ def test_metadata_for_nbgrader_are_put_in_where_there_are_none() -> None:
 
 def test_metadata_for_nbgrader_are_kept() -> None:
     source = notebook(CHECK)
-    source["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "mine", "points": 2}, "tags": ["a"]}
+    source["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "mine", "grade": True, "points": 2}}
     made = student_version(source)["cells"][0]["metadata"]
     assert made == source["cells"][0]["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "words"),
+    [
+        (CHECK, {"grade": True, "points": 3}, "cell 1: its tasks are worth 2, .* say 3"),
+        (CHECK, {"grade": False}, "cell 1: its tasks are worth 2, .* say 0"),
+        ("### BEGIN SOLUTION\n### END SOLUTION", {"solution": False}, "cell 1: a solution"),
+    ],
+)
+def test_metadata_for_nbgrader_that_say_other_than_the_cell_are_refused(
+    source: str, found: dict[str, object], words: str
+) -> None:
+    lab = notebook(source, CHECK.replace("one", "two"))
+    lab["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "mine", **found}}
+    with pytest.raises(BadInput, match=words):
+        student_version(lab)
+
+
+@pytest.mark.parametrize(
+    ("source", "left"),
+    [
+        ("x = 5\ny = x", "# your answer here\nx = ...\ny = ..."),
+        ("%%asm p\n nop", "%%asm p\n; your answer here"),
+    ],
+)
+def test_a_cell_that_is_a_solution_by_its_metadata_goes_as_a_whole(source: str, left: str) -> None:
+    lab = notebook(source, CHECK)
+    lab["cells"][0]["metadata"] = {"nbgrader": {"grade_id": "x", "solution": True}}
+    assert source_of(student_version(lab)["cells"][0]) == left
 
 
 @pytest.mark.parametrize("lab", LABS)

@@ -5,11 +5,12 @@ Each submission takes two real kernels. Must not know: how they are made.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from threading import Thread
@@ -34,20 +35,12 @@ from tests.labs.submissions import (
 LAB = LABS[0]
 INSTRUCTOR = instructor(LAB)
 KEY = grading.key_of(notebooks.read(INSTRUCTOR))
-CASES = [(lab, kind) for lab in LABS for kind in KINDS]
 
 
 @cache
-def grades(lab: str) -> dict[str, Grade]:
-    """A lab's five submissions, two at a time as on the command line."""
-    key = grading.key_of(notebooks.read(instructor(lab)))
-    with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda kind: grading.grade(submission(lab, kind), key, Limits()), KINDS)
-        return dict(zip(KINDS, found, strict=True))
-
-
-def graded(lab: str, kind: str) -> Grade:
-    return grades(lab)[kind]
+def graded(kind: str) -> Grade:
+    """Of the first lab; test_nbgrader.py has all kinds of all labs graded."""
+    return grading.grade(submission(LAB, kind), KEY, Limits())
 
 
 def right(more: str, limits: Limits | None = None, seed: str = "") -> Grade:
@@ -56,30 +49,27 @@ def right(more: str, limits: Limits | None = None, seed: str = "") -> Grade:
     return grading.grade(notebook, KEY, limits or Limits(), seed)
 
 
-@pytest.mark.parametrize(("lab", "kind"), CASES)
-def test_a_submission_gets_the_points_that_it_deserves(lab: str, kind: str) -> None:
-    grade = graded(lab, kind)
-    found = {task["task"]: task["points"] for task in grade.tasks}
-    assert found == points(lab, kind), grade
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_submission_gets_the_points_that_it_deserves(kind: str) -> None:
+    found = {task["task"]: task["points"] for task in graded(kind).tasks}
+    assert found == points(LAB, kind), graded(kind)
 
 
-@pytest.mark.parametrize(("lab", "kind"), CASES)
-def test_only_a_right_submission_passes(lab: str, kind: str) -> None:
-    assert graded(lab, kind).passed == (kind == "right")
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_a_right_submission_passes(kind: str) -> None:
+    assert graded(kind).passed == (kind == "right")
 
 
-@pytest.mark.parametrize("lab", LABS)
-def test_the_points_that_can_be_had_are_those_of_a_right_submission(lab: str) -> None:
-    assert graded(lab, "right").of == sum(points(lab, "right").values())
+def test_the_points_that_can_be_had_are_those_of_a_right_submission() -> None:
+    assert graded("right").of == sum(points(LAB, "right").values())
 
 
-@pytest.mark.parametrize("lab", LABS)
-def test_an_endless_guest_is_ended_by_its_budget_before_any_clock_of_a_kernel(lab: str) -> None:
-    assert (graded(lab, "endless").end, graded(lab, "endless").problem) == ("done", "")
+def test_an_endless_guest_is_ended_by_its_budget_before_any_clock_of_a_kernel() -> None:
+    assert (graded("endless").end, graded("endless").problem) == ("done", "")
 
 
 def test_an_endless_guest_is_told_so() -> None:
-    messages = [one["message"] for one in graded(LAB, "endless").tasks[1]["checks"]]
+    messages = [one["message"] for one in graded("endless").tasks[1]["checks"]]
     assert all("budget of instructions" in message for message in messages)
 
 
@@ -253,6 +243,33 @@ def test_without_nbclient_there_is_one_line_that_says_how_to_get_it(
     assert 'pip install "kvmdbg[lab]"' in capsys.readouterr().err
 
 
-def test_the_lecturers_own_notebook_gets_all_points(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["check", "--lab", str(INSTRUCTOR), str(INSTRUCTOR)]) == 0
-    assert "8 of 8 points" in capsys.readouterr().out
+@pytest.mark.parametrize("lab", LABS)
+def test_the_lecturers_own_notebook_gets_all_points(
+    lab: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = sum(points(lab, "right").values())
+    assert main.main(["check", "--lab", str(instructor(lab)), str(instructor(lab))]) == 0
+    assert f"{of:g} of {of:g} points" in capsys.readouterr().out
+
+
+def test_a_spreadsheet_gets_one_line_for_each_notebook_in_the_order_of_the_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / name for name in ("half, or so.ipynb", "broken.ipynb")]
+    paths[0].write_text(json.dumps(submission(LAB, "half")))
+    paths[1].write_text("no notebook")
+    argv = ["check", "--lab", str(INSTRUCTOR), *map(str, paths), "--csv", "--jobs", "2"]
+    assert main.main([*argv, "--seed", "{stem}"]) == 3
+    rows = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert rows[0] == ["notebook", "seed", "points", "of", "end"]
+    assert rows[1:] == [
+        [str(paths[0]), "half, or so", "5", "8", "done"],
+        [str(paths[1]), "", "0", "8", "error"],
+    ]
+
+
+def test_a_pattern_that_the_shell_left_alone_is_looked_up(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lab.ipynb").write_text("")
+    assert [path.parent.name for path in check._found(tmp_path / "*" / "lab.ipynb")] == ["a", "b"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import page
+from benchmarks.labs.parts import PARTS as LAB_PARTS
 from benchmarks.measure import Row, match, percentile
 from benchmarks.parts import PARTS
 from benchmarks.rsp import Rsp, RspError
@@ -22,11 +24,14 @@ def test_the_page_names_the_figures_that_the_benchmark_takes() -> None:
     assert page.names(text) == [row.name for row in ROWS]
 
 
-def test_the_page_names_the_figures_that_are_taken_in_a_browser() -> None:
+@pytest.mark.parametrize(
+    ("title", "parts"), [(page.BROWSER, UI_PARTS), (page.CLASSROOM, LAB_PARTS)]
+)
+def test_the_page_names_the_figures_of_each_benchmark(title: str, parts: dict[str, Any]) -> None:
     text = (Path(__file__).parents[2] / page.PAGE).read_text()
-    _, head, browser = text.partition(page.BROWSER)
+    _, head, part = text.partition(title)
     assert head
-    assert page.names(browser) == [row.name for part in UI_PARTS.values() for row in part.ROWS]
+    assert page.names(part) == [row.name for part in parts.values() for row in part.ROWS]
 
 
 def test_each_benchmark_leaves_the_others_part_of_the_page_alone(
@@ -36,18 +41,22 @@ def test_each_benchmark_leaves_the_others_part_of_the_page_alone(
     monkeypatch.setattr(page, "PAGE", place)
     monkeypatch.setattr(page.growth, "draw", lambda taken: None)
     place.write_text("")
-    one, two = Row("one", 2), Row("two", 5, "ms", most=True)
+    one, two, three = Row("one", 2), Row("two", 5, "ms", most=True), Row("three", 1)
     page.write([one], [one.figure(3, "")], [])
+    page.write_classroom([three], [three.figure(3, "")])
     page.write_browser([two], [two.figure(3, "")])
-    both = place.read_text()
+    whole = place.read_text()
     page.write([one], [one.figure(3, "")], [])
-    assert place.read_text() == both
-    assert page.names(both) == ["one"]
-    assert page.names(both.partition(page.BROWSER)[2]) == ["two"]
+    page.write_classroom([three], [three.figure(3, "")])
+    assert place.read_text() == whole
+    assert page.names(whole) == ["one"]
+    assert page.names(whole.partition(page.BROWSER)[2]) == ["two"]
+    assert page.names(whole.partition(page.CLASSROOM)[2]) == ["three"]
 
 
 def test_every_figure_has_a_name_of_its_own() -> None:
-    rows = [*ROWS, *(row for part in UI_PARTS.values() for row in part.ROWS)]
+    others = [*UI_PARTS.values(), *LAB_PARTS.values()]
+    rows = [*ROWS, *(row for part in others for row in part.ROWS)]
     assert len({row.name for row in rows}) == len(rows)
 
 

@@ -148,7 +148,7 @@ BROKEN = [
     (ForgetsBlockirq, "BLOCKIRQ holds an NMI", LONG, "otherwise: the guest's vector 2"),
     (TakesASecondInjection, "a second injection is EBUSY", LONG, "otherwise: no error"),
     (ForgetsNmis, "KVM_NMI", LONG, "not there"),
-    (NeverEnds, "guest's MOV DR", LONG, "otherwise: no exit in 0.2 s"),
+    (NeverEnds, "guest's MOV DR", LONG, "otherwise: no exit in 2.0 s"),
     (CannotRun, "step", LONG, "otherwise: KVM_RUN: EIO: Input/output error"),
 ]
 NAMES = [f"{fake.__name__}-{mode.name}" for fake, _, mode, _ in BROKEN]

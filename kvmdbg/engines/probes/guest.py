@@ -15,8 +15,9 @@ from ...x86.registers import Regs
 from .. import Engine
 from .modes import CODE, DATA, HANDLERS, MMIO, STACK, VECTORS, Mode, memory, sregs
 
-SECONDS: Final = 0.2
-"""No guest here needs a millisecond; one that went astray may run for ever."""
+SECONDS: Final = 2.0
+"""No guest here needs a millisecond; one that went astray may run for ever. On a loaded machine the
+process itself may stand still for a second: what it then told would be believed of the CPU."""
 
 OFF: Final = 0
 E: Final = int(GuestDbg.ENABLE)

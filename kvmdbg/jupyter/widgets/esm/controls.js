@@ -1,7 +1,7 @@
 /**
  * The control bar: what runs the guest, as buttons and as keys. Must not know: how the guest is drawn.
  */
-import { h, roving } from "./dom.js";
+import { h, putAttribute, roving } from "./dom.js";
 import { progressWords } from "./machine_model.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
@@ -148,8 +148,8 @@ export function controlBar(channel, fieldsOf) {
   const settle = () => {
     CONTROLS.forEach((control, n) => {
       const reason = whyNot(control, channel);
-      buttons[n].setAttribute("aria-disabled", String(!!reason));
-      buttons[n].title = controlTitle(control, reason);
+      putAttribute(buttons[n], "aria-disabled", String(!!reason));
+      putAttribute(buttons[n], "title", controlTitle(control, reason));
     });
   };
   const offs = [

@@ -3,10 +3,10 @@
  * and how it was over time. Must not know: the rules of debugging; the kernel says them in words.
  */
 import { widget } from "./frame.js";
-import { h, liveRegion, perFrame } from "./dom.js";
+import { h, liveRegion, perFrame, put } from "./dom.js";
 import { drArm, drOwn } from "./debugregs_form.js";
 import { drTimeline } from "./debugregs_lanes.js";
-import { drButton, drSlots, drText } from "./debugregs_slots.js";
+import { drButton, drSlots } from "./debugregs_slots.js";
 import { drStrips } from "./debugregs_strips.js";
 import { drTables, drTwin } from "./debugregs_tables.js";
 
@@ -87,9 +87,9 @@ function mount(root, channel) {
     content.hidden = !now;
     empty.hidden = !!now;
     if (!now) return;
-    drText(owner, now.says);
+    put(owner, now.says);
     owner.dataset.owner = now.owner;
-    drText(limits, now.rules.limits.join("; "));
+    put(limits, now.rules.limits.join("; "));
     slots.show(now);
     resting.show(channel.snapshot?.breakpoints ?? []);
     arm.show(now);

@@ -3,9 +3,8 @@
  * what is wrong while one types. Must not know: the rules themselves (debugregs_rules.js), or how a
  * message travels.
  */
-import { h } from "./dom.js";
+import { h, put } from "./dom.js";
 import { drAddress, drArming, drCheck, drCommand, drHex, drPreview, drValueProblem } from "./debugregs_rules.js";
-import { drText } from "./debugregs_slots.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 /** @typedef {import("./debugregs_rules.js").DrForm} DrForm */
@@ -85,9 +84,9 @@ export function drArm(channel) {
     const wrong = !!verdict.problem && !empty;
     element.dataset.wrong = String(answer ? answer.startsWith("✕") : wrong);
     for (const [name, control] of Object.entries(controls)) control.setAttribute("aria-invalid", String(wrong && verdict.field === name));
-    drText(says, answer || (empty ? "Name a place: what is possible there is said before it is armed." : wrong ? `✕ ${verdict.problem}` : `✓ ${drPreview(form(), verdict)}`));
-    drText(notes, verdict.notes.join("; "));
-    drText(same, verdict.problem ? "" : `the same in a cell: ${drCommand(form())}`);
+    put(says, answer || (empty ? "Name a place: what is possible there is said before it is armed." : wrong ? `✕ ${verdict.problem}` : `✓ ${drPreview(form(), verdict)}`));
+    put(notes, verdict.notes.join("; "));
+    put(same, verdict.problem ? "" : `the same in a cell: ${drCommand(form())}`);
     button.setAttribute("aria-disabled", String(!!verdict.problem));
   };
   element.addEventListener("input", (event) => {
@@ -114,7 +113,7 @@ export function drArm(channel) {
     show(part) {
       rules = part.rules;
       rules.slots.forEach((/** @type {string | null} */ user, /** @type {number} */ n) =>
-        drText(slot.options[n + 1], user ? `DR${n} (in use: ${user})` : `DR${n}`));
+        put(slot.options[n + 1], user ? `DR${n} (in use: ${user})` : `DR${n}`));
       check();
     },
   };
@@ -155,7 +154,7 @@ export function drOwn(channel) {
     show(part) {
       const inert = "Now the host's are in effect, so what you write here is kept for the guest and stops nothing.";
       const live = "Now they are in effect: what you write here raises #DB in the guest, as if it had done MOV DR itself.";
-      drText(why, `These are what the guest reads and writes by MOV DR. ${part.owner === "host" ? inert : live}`);
+      put(why, `These are what the guest reads and writes by MOV DR. ${part.owner === "host" ? inert : live}`);
       for (const row of rows) row.show(part);
     },
   };
@@ -181,7 +180,7 @@ function drOwnRow(channel, name) {
     const value = rules && dirty() && !problem ? drAddress(input.value, rules).value : null;
     input.setAttribute("aria-invalid", String(!!problem));
     button.setAttribute("aria-disabled", String(!!problem || !dirty()));
-    drText(says, problem ? `✕ ${problem}` : value === null ? "" : `= ${drHex(value)}; now ${kept}`);
+    put(says, problem ? `✕ ${problem}` : value === null ? "" : `= ${drHex(value)}; now ${kept}`);
     return problem;
   };
   input.addEventListener("input", check);
@@ -190,7 +189,7 @@ function drOwnRow(channel, name) {
     if (!dirty() || check()) return input.focus();
     const told = await channel.ask("debugreg", { name: name.toLowerCase(), value: input.value.trim() });
     if (told.ok) kept = input.value;
-    drText(says, `${told.ok ? "✓" : "✕"} ${told.says}`);
+    put(says, `${told.ok ? "✓" : "✕"} ${told.says}`);
   });
   return {
     element,

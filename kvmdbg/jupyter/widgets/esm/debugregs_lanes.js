@@ -2,9 +2,8 @@
  * The debug registers over time, drawn as six lanes; arrow keys go from event to event, Enter or a
  * click travels there. Must not know: what an event is (debugregs_history.js).
  */
-import { h } from "./dom.js";
+import { h, put } from "./dom.js";
 import { DR_LANES, drEvents, drEventWhen, drExtent, drLanes, drNextEvent, drPart } from "./debugregs_history.js";
-import { drText } from "./debugregs_slots.js";
 
 const DR_SVG = "http://www.w3.org/2000/svg";
 const DR_WIDE = 1000; // a lane's width in its own units
@@ -79,7 +78,7 @@ function drLaneRow(name, n) {
       armed.setAttribute("d", drBoxes(lane.armed.map(([a, b]) => [a, b, 1]), DR_HIGH - 1, 4));
       hits.setAttribute("d", drBoxes(lane.hits, DR_HIGH - 6, DR_HIGH - 8, DR_TICK));
       changes.setAttribute("d", drPointers(lane.changes));
-      drText(words, lane.words);
+      put(words, lane.words);
     },
   };
 }
@@ -115,7 +114,7 @@ export function drTimeline(travel) {
     cursor.hidden = at < 0;
     slider.setAttribute("aria-valuenow", String(clock));
     slider.setAttribute("aria-valuetext", `${when}: ${what}${go}`);
-    drText(detail, `${when}: ${what}${go}.`);
+    put(detail, `${when}: ${what}${go}.`);
   };
   const goTo = (/** @type {number} */ clock) => {
     at = clock;
@@ -159,7 +158,7 @@ export function drTimeline(travel) {
       drLanes(history, extent).forEach((lane, n) => rows[n].show(lane));
       slider.setAttribute("aria-valuemax", String(extent));
       here.style.left = `${drPart(history.here, extent) * 100}%`;
-      drText(legend, drLegend(history, extent));
+      put(legend, drLegend(history, extent));
       tell();
     },
   };

@@ -2,17 +2,9 @@
  * DR0-DR3 as four cards: what the guest has in each, what the host has, which of the two counts, and
  * whose breakpoint it is. Must not know: how a breakpoint is set anew.
  */
-import { h } from "./dom.js";
+import { h, put } from "./dom.js";
 
 /** @typedef {(action: string, number: number, card: HTMLElement) => void} DrAct */
-
-/**
- * @param {HTMLElement} element
- * @param {string} text
- */
-export function drText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
 
 /**
  * The four cards; `show` draws what the part says into them, in place, so that focus stays.
@@ -53,13 +45,13 @@ function drCard(index, act) {
     /** @param {any} slot */
     show(slot) {
       const bp = slot.breakpoint;
-      drText(user, bp ? `breakpoint ${bp.number}, ${drHits(bp.hits)}` : drFree(slot));
-      drText(hit, slot.hit ? "▶ just hit" : "");
+      put(user, bp ? `breakpoint ${bp.number}, ${drHits(bp.hits)}` : drFree(slot));
+      put(hit, slot.hit ? "▶ just hit" : "");
       element.dataset.hit = String(slot.hit);
       element.dataset.used = String(!!(slot.host?.on || slot.guest.on));
       host.show(slot.host);
       guest.show(slot.guest);
-      drText(note, drNote(bp));
+      put(note, drNote(bp));
       if (shown !== (bp?.number ?? -1)) drButtons(actions, element, bp, index, act);
       shown = bp?.number ?? -1;
     },
@@ -139,10 +131,10 @@ function drSide(name) {
       const counts = !!side && side.state.startsWith("in effect");
       element.dataset.counts = String(counts);
       element.dataset.on = String(!!side?.on);
-      drText(shape, counts ? "◆" : "◇");
-      drText(state, side ? side.state : "takes none");
-      drText(place, side?.on ? `${drPlace(side)} ` : "");
-      drText(what, side ? drWords(side) : "");
+      put(shape, counts ? "◆" : "◇");
+      put(state, side ? side.state : "takes none");
+      put(place, side?.on ? `${drPlace(side)} ` : "");
+      put(what, side ? drWords(side) : "");
     },
   };
 }

@@ -2,8 +2,7 @@
  * DR6 and DR7 as strips of 32 bits, field by field; the field that has the focus is told below.
  * Must not know: whose register it is, or what a field means: that comes in words.
  */
-import { h, roving } from "./dom.js";
-import { drText } from "./debugregs_slots.js";
+import { h, put, roving } from "./dom.js";
 
 /** @typedef {{element: HTMLElement, show: (register: any) => void}} DrStrip */
 
@@ -52,7 +51,7 @@ function drStrip(first) {
     h("p", { class: "kvmdbg-dr-title" }, h("strong", {}, first.name), " ", title, " ", value), list, detail);
   let register = first;
   let at = -1;
-  const tell = () => drText(detail, at < 0 ? register.words : drTold(register.fields, fields[at]));
+  const tell = () => put(detail, at < 0 ? register.words : drTold(register.fields, fields[at]));
   const look = (/** @type {EventTarget | null} */ target) => {
     at = cells.indexOf(/** @type {Element} */ (target)?.closest?.("[role=option]"));
     cells.forEach((/** @type {HTMLElement} */ cell, /** @type {number} */ n) => cell.setAttribute("aria-selected", String(n === at)));
@@ -68,8 +67,8 @@ function drStrip(first) {
     element,
     show(now) {
       register = now;
-      drText(title, now.title);
-      drText(value, now.value);
+      put(title, now.title);
+      put(value, now.value);
       list.setAttribute("aria-label", `${now.name}, ${now.title}: ${now.value}, field by field`);
       now.fields.filter((/** @type {any} */ f) => f.high < 32).forEach((/** @type {any} */ field, /** @type {number} */ n) => drShowBits(cells[n], field));
       tell();
@@ -97,9 +96,9 @@ function drBitCell(field) {
  */
 function drShowBits(cell, field) {
   cell.dataset.active = String(field.active);
-  drText(/** @type {HTMLElement} */ (cell.querySelector(".kvmdbg-dr-value")), field.value);
+  put(/** @type {HTMLElement} */ (cell.querySelector(".kvmdbg-dr-value")), field.value);
   const state = field.active ? ", active" : field.reserved ? ", reserved" : "";
-  drText(/** @type {HTMLElement} */ (cell.querySelector(".kvmdbg-spoken")), `, ${drBits(field)}${state}`);
+  put(/** @type {HTMLElement} */ (cell.querySelector(".kvmdbg-spoken")), `, ${drBits(field)}${state}`);
 }
 
 /** @param {any} field */

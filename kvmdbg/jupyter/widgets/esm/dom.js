@@ -140,6 +140,27 @@ export function roving(group, selector) {
 }
 
 /**
+ * Set a text, if it is another one: a screen reader and the eye see only what changed.
+ * @param {Node} node
+ * @param {string} text
+ */
+export function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * Set an attribute if it has another value, or remove it for null: the same value again makes the
+ * browser work out styles.
+ * @param {Element} element
+ * @param {string} name
+ * @param {string | null} value
+ */
+export function putAttribute(element, name, value) {
+  if (value === null) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+/**
  * Call `work` at most once a frame, with the latest arguments.
  * @template {any[]} A
  * @param {(...args: A) => void} work
@@ -156,4 +177,24 @@ export function perFrame(work) {
     });
     due = args;
   };
+}
+
+/**
+ * Call `work` at once and then at most once in `pause` milliseconds, the last time behind the last call.
+ * @param {number} pause
+ * @param {() => void} work
+ * @returns {() => void}
+ */
+export function atMostEvery(pause, work) {
+  let resting = false;
+  let due = false;
+  const go = () => {
+    [resting, due] = [true, false];
+    setTimeout(() => {
+      resting = false;
+      if (due) go();
+    }, pause);
+    work();
+  };
+  return () => void (resting ? (due = true) : go());
 }

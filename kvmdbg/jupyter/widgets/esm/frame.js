@@ -3,7 +3,7 @@
  * where there is no kernel. Must not know: what is inside.
  */
 import { connect } from "./channel.js";
-import { h, liveRegion, perFrame } from "./dom.js";
+import { h, liveRegion, perFrame, putAttribute } from "./dom.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 /**
@@ -30,7 +30,7 @@ export function framed(host, channel, view, options = {}) {
   root.addEventListener("focusin", keepKeys);
   host.append(root);
   const show = () => {
-    root.dataset.state = channel.state;
+    putAttribute(root, "data-state", channel.state);
     const alive = channel.state === "live" || channel.state === "running";
     notice.textContent = alive ? "" : channel.says;
     says.say(alive ? channel.says : "");

@@ -4,7 +4,7 @@
  * made.
  */
 import { actionOfKey, controlBar } from "./controls.js";
-import { h, liveRegion, perFrame } from "./dom.js";
+import { h, liveRegion, perFrame, put } from "./dom.js";
 import { widget } from "./frame.js";
 import { inspectPanel } from "./inspect.js";
 import { codePanel } from "./machine_code.js";
@@ -12,7 +12,6 @@ import { consoleNews } from "./machine_model.js";
 import { registersPanel } from "./machine_registers.js";
 import { memoryPanel } from "./memory.js";
 import { stackPanel } from "./memory_stack.js";
-import { put } from "./machine_rows.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 /** @typedef {import("./channel.js").Message} Message */

@@ -2,9 +2,9 @@
  * The code of the machine view: instructions with a mark at the next one, and a gutter in which
  * breakpoints are set. Must not know: how the guest is run.
  */
-import { h } from "./dom.js";
+import { h, put, putAttribute } from "./dom.js";
 import { gutterOf } from "./machine_model.js";
-import { completing, fillRows, gridKeys, put, putAttribute } from "./machine_rows.js";
+import { completing, fillRows, gridKeys } from "./machine_rows.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 /** @typedef {import("./channel.js").Message} Message */
@@ -63,7 +63,7 @@ export function codePanel(channel, say) {
     settle();
     keepFocus(focused);
     const here = /** @type {HTMLElement | null} */ (body.querySelector("tr[aria-current]"));
-    if (here && shown !== snapshot.pc.address) requestAnimationFrame(() => reveal(scroll, here)); // it measures: before the next changes that costs nothing
+    if (here && shown !== snapshot.pc.address) requestAnimationFrame(() => setTimeout(() => reveal(scroll, here))); // it measures: behind a frame that costs nothing
     shown = snapshot.pc.address;
   }
 
@@ -132,12 +132,12 @@ function fillCode(row, line, snapshot) {
   const [first, mark, address, bytes, text, source] = row.children;
   const button = /** @type {HTMLElement} */ (first.firstElementChild);
   if (row.dataset.address !== line.address) row.removeAttribute("data-chosen");
-  row.dataset.address = line.address;
+  putAttribute(row, "data-address", line.address);
   if (!row.hasAttribute("tabindex")) row.tabIndex = -1;
   row.classList.toggle("kvmdbg-data", line.data);
   putAttribute(row, "aria-current", here ? "location" : null);
   put(button, gutter.shape || "·");
-  button.dataset.shape = gutter.shape;
+  putAttribute(button, "data-shape", gutter.shape);
   putAttribute(button, "aria-pressed", String(!!gutter.shape));
   putAttribute(button, "aria-label", `breakpoint at ${line.address}`);
   putAttribute(button, "title", `${gutter.words} (F9)`);

@@ -2,9 +2,9 @@
  * The processor in the machine view: registers and flags to go through by the arrow keys, with the
  * other forms of the chosen one below; segments and control registers folded. Must not know: code.
  */
-import { h } from "./dom.js";
+import { h, put, putAttribute } from "./dom.js";
 import { numberForms } from "./machine_model.js";
-import { fillRows, freshId, gridKeys, put, putAttribute, putDigits } from "./machine_rows.js";
+import { fillRows, freshId, gridKeys, putDigits } from "./machine_rows.js";
 
 /** @typedef {import("./channel.js").Message} Message */
 
@@ -43,7 +43,7 @@ export function registersPanel() {
   function draw(snapshot) {
     latest = /** @type {Message} */ (snapshot.parts.machine.registers);
     const widest = Math.max(...latest.general.map((/** @type {Message} */ r) => r.digits.length));
-    list.style.setProperty("--kvmdbg-digits", String(widest));
+    putAttribute(list, "style", `--kvmdbg-digits: ${widest}`);
     fillRows(list, latest.general, registerButton, (button, register) => fillRegister(button, register, detail.id));
     fillRows(flags, latest.flags.slice().reverse(), flagButton, (button, flag) => fillFlag(button, flag, detail.id));
     settle.forEach((each) => each());
@@ -102,7 +102,7 @@ function registerButton() {
  */
 function fillRegister(button, register, detail) {
   const changed = register.was !== null;
-  button.dataset.name = register.name;
+  putAttribute(button, "data-name", register.name);
   put(button.children[0], register.name);
   putDigits(button.children[1], register.digits);
   put(button.children[2], changed ? "▲" : "");
@@ -123,8 +123,8 @@ function flagButton() {
 function fillFlag(button, flag, detail) {
   const changed = flag.was !== null;
   const name = flag.name === "IOPL" ? `iopl=${flag.value}` : flag.value ? flag.name : flag.name.toLowerCase();
-  button.dataset.name = flag.name;
-  button.dataset.set = String(!!flag.value && flag.name !== "IOPL");
+  putAttribute(button, "data-name", flag.name);
+  putAttribute(button, "data-set", String(!!flag.value && flag.name !== "IOPL"));
   put(button.children[0], name);
   put(button.children[1], changed ? "▲" : "");
   putAttribute(button, "title", `${flag.name} = ${flag.value}${changed ? `, was ${flag.was}` : ""}: ${flag.words}`);

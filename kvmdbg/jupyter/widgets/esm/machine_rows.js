@@ -2,26 +2,7 @@
  * Rows that stay while what they say changes, and the keys that move between them. Must not know:
  * what the rows are about.
  */
-
-/**
- * Set a text, if it is another one: a screen reader and the eye see only what changed.
- * @param {Node} node
- * @param {string} text
- */
-export function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-/**
- * Set an attribute, or remove it for null.
- * @param {Element} element
- * @param {string} name
- * @param {string | null} value
- */
-export function putAttribute(element, name, value) {
-  if (value === null) element.removeAttribute(name);
-  else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
-}
+import { putAttribute } from "./dom.js";
 
 /**
  * Digits with their leading zeros apart, so that the eye finds the number; the text is the same.
@@ -85,7 +66,7 @@ export function gridMove(key, at, count, columns) {
 export function gridKeys(group, selector, columns) {
   const cells = () => /** @type {HTMLElement[]} */ ([...group.querySelectorAll(selector)]);
   const choose = (/** @type {HTMLElement | undefined} */ chosen) =>
-    cells().forEach((cell) => (cell.tabIndex = cell === chosen ? 0 : -1));
+    cells().forEach((cell) => putAttribute(cell, "tabindex", cell === chosen ? "0" : "-1"));
   group.addEventListener("keydown", (event) => {
     const all = cells();
     const at = all.indexOf(/** @type {HTMLElement} */ (document.activeElement));

@@ -2,9 +2,9 @@
  * Memory windows of the machine view: hex dumps with what changed and what is watched, and a way to
  * watch a byte. Must not know: how the kernel reads memory.
  */
-import { h } from "./dom.js";
+import { h, put, putAttribute } from "./dom.js";
 import { bytesPerRow, dumpRows, freshName, watchLengths } from "./machine_model.js";
-import { completing, fillRows, gridKeys, put, putAttribute } from "./machine_rows.js";
+import { completing, fillRows, gridKeys } from "./machine_rows.js";
 
 /** @typedef {import("./channel.js").Channel} Channel */
 /** @typedef {import("./channel.js").Message} Message */

@@ -1,8 +1,8 @@
 /**
  * The stack of the machine view: words around its top, with what they may be. Must not know: code.
  */
-import { h } from "./dom.js";
-import { fillRows, put, putAttribute, putDigits } from "./machine_rows.js";
+import { h, put, putAttribute } from "./dom.js";
+import { fillRows, putDigits } from "./machine_rows.js";
 
 /** @typedef {import("./channel.js").Message} Message */
 

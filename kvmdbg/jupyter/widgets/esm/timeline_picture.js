@@ -17,6 +17,7 @@ const RADIUS = 5;
 const LEAST_BAR = 3; // pixels above and below a lane's middle
 const PALE = 0.4; // exits of the recorded future
 const TICK_ROOM = 90;
+const sheet = globalThis.OffscreenCanvas ? new OffscreenCanvas(1, 1) : document.createElement("canvas");
 
 /**
  * Bring a canvas to the size of its element in the screen's own pixels; its pen, scaled.
@@ -84,18 +85,34 @@ function paintGround(pen, width, height, scene, theme) {
  * @param {Theme} theme
  */
 function paintAxis(pen, width, y, scene, theme) {
-  pen.font = "11px system-ui, sans-serif";
-  pen.textBaseline = "top";
+  const words = penForWords(width, AXIS_HEIGHT);
+  if (!words) return;
+  words.fillStyle = theme.dim;
+  pen.fillStyle = theme.line;
   for (const at of ticksIn(scene.span, width, TICK_ROOM)) {
     const x = pixelOf(scene.span, width, scene.axis === "exit" ? at + 0.5 : at);
     if (x > width) continue;
-    pen.fillStyle = theme.line;
     pen.fillRect(Math.round(x), 0, 1, y + 5);
     const text = grouped(at);
-    const half = pen.measureText(text).width / 2;
-    pen.fillStyle = theme.dim;
-    pen.fillText(text, Math.min(Math.max(x - half, 0), width - 2 * half), y + 8);
+    const half = words.measureText(text).width / 2;
+    words.fillText(text, Math.min(Math.max(x - half, 0), width - 2 * half), 8);
   }
+  pen.drawImage(words.canvas, 0, y, width, AXIS_HEIGHT);
+}
+
+/**
+ * A pen on an empty sheet apart from the page. On a canvas in the page the browser would lay out all
+ * that has changed in the page before it knows how a word looks.
+ * @param {number} width
+ * @param {number} height
+ */
+function penForWords(width, height) {
+  const scale = globalThis.devicePixelRatio || 1;
+  [sheet.width, sheet.height] = [Math.ceil(width * scale), Math.ceil(height * scale)];
+  const pen = /** @type {OffscreenCanvasRenderingContext2D | null} */ (sheet.getContext("2d"));
+  pen?.setTransform(sheet.width / width, 0, 0, sheet.height / height, 0, 0);
+  if (pen) [pen.font, pen.textBaseline] = ["11px system-ui, sans-serif", "top"];
+  return pen;
 }
 
 /**

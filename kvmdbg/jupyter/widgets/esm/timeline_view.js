@@ -2,7 +2,7 @@
  * The exit timeline's elements and what they do: gestures and keys go to the model, questions to the
  * kernel, and each change is drawn once a frame. Must not know: how a mark is drawn, or how rows come.
  */
-import { perFrame } from "./dom.js";
+import { atMostEvery, perFrame, put, putAttribute } from "./dom.js";
 import { ExitStore } from "./exits.js";
 import { onTheme, themeOf } from "./theme.js";
 import { ExitBox } from "./timeline_box.js";
@@ -18,6 +18,7 @@ import { counted, grouped, pixelOf, placeOf, rowAt } from "./timeline_scale.js";
 /** @typedef {import("./channel.js").Channel} Channel */
 
 const PAINTED = "kvmdbg:timeline:painted";
+const TABLES = 250; // ms between two tables: to make one takes longer than all else in a frame
 
 export class TimelineView {
   /**
@@ -28,6 +29,7 @@ export class TimelineView {
     this.root = root;
     this.channel = channel;
     this.redraw = perFrame(() => this.paint());
+    this.tables = atMostEvery(TABLES, () => this.fillTables());
     this.store = new ExitStore();
     this.model = new TimelineModel(this.store, () => this.redraw());
     this.parts = timelineElements(`kvmdbg-tl-${Math.random().toString(36).slice(2)}`, {
@@ -50,6 +52,7 @@ export class TimelineView {
     this.named = "";
     /** @type {unknown[]} what the tables show */
     this.tabled = [];
+    this.selected = "";
     this.bookmarks = new TimelineBookmarks(channel, this.parts, this.store, this.model, (name) => void this.goto({ name }));
     this.endings = this.listen();
     this.feed = new ExitFeed(channel, this.store, () => this.came());
@@ -320,7 +323,8 @@ export class TimelineView {
     }
     paintTimeline(parts.canvas, width, store, model, theme);
     this.placeElements();
-    this.fillTables();
+    this.fillSelection();
+    this.tables();
     this.stale = false;
     this.tellTests(performance.now() - began);
   }
@@ -333,7 +337,7 @@ export class TimelineView {
     this.named = now;
     for (const label of names.querySelectorAll("label")) {
       const count = label.querySelector(".kvmdbg-tl-count");
-      if (count) count.textContent = grouped(this.store.lane(label.dataset.lane ?? "").size);
+      if (count) put(count, grouped(this.store.lane(label.dataset.lane ?? "").size));
     }
   }
 
@@ -356,9 +360,9 @@ export class TimelineView {
     const [left, right] = [pixelOf(model.all, 100, model.span.from), pixelOf(model.all, 100, model.span.to)];
     parts.frame.style.left = `${left}%`;
     parts.frame.style.width = `${Math.max(right - left, 0.4)}%`;
-    parts.followButton.setAttribute("aria-pressed", String(model.following));
+    putAttribute(parts.followButton, "aria-pressed", String(model.following));
     parts.axisChoice.value = this.wanted ? "clock" : model.axis;
-    parts.summary.textContent = this.summary();
+    put(parts.summary, this.summary());
   }
 
   summary() {
@@ -369,15 +373,24 @@ export class TimelineView {
     return `${counted(store.size, "exit")}; seen: ${model.whole ? "all" : rangeWords(first, end)}`;
   }
 
-  /** The tables and the selection, where they are not what they were. */
+  /** The tables, where they are not what they were. Nobody reads them sixty times a second. */
   fillTables() {
     const { store, model, open, parts, tabled } = this;
     const unknown = Math.min(this.feed.part.told_from, store.size);
     const now = [store.epoch, store.size, store.clocks, open, unknown, ...(model.selection ?? [0, 0]), ...model.hidden];
     if (now.length === tabled.length && now.every((value, n) => value === tabled[n])) return;
     this.tabled = now;
+    this.told.dataset.tabled = String(store.size);
     parts.lanesBehind.replaceChildren(laneTable(store, model, unknown));
     parts.exitsBehind.replaceChildren(exitTable(store, model, open ? (row) => void this.travel(row) : null));
+  }
+
+  /** The selection in words, where it is another one. */
+  fillSelection() {
+    const { store, model, parts } = this;
+    const now = [store.epoch, store.clocks, ...(model.selection ?? [])].join();
+    if (now === this.selected) return;
+    this.selected = now;
     const bar = selectionBar(store, model, {
       zoom: () => this.move(() => model.zoomToSelection()),
       copy: (query) => void this.copy(query),
@@ -386,13 +399,18 @@ export class TimelineView {
     parts.selected.replaceChildren(...bar);
   }
 
+  /** The element that tells tests what is shown. */
+  get told() {
+    return /** @type {HTMLElement} */ (this.root.closest(".kvmdbg-view") ?? this.root);
+  }
+
   /**
    * What browser tests and benchmarks read.
    * @param {number} ms that the frame took
    */
   tellTests(ms) {
     const { store, model } = this;
-    const root = /** @type {HTMLElement} */ (this.root.closest(".kvmdbg-view") ?? this.root);
+    const root = this.told;
     this.frames++;
     const told = { total: store.size, lanes: model.lanes.join("|"), from: model.span.from, to: model.span.to, frames: this.frames };
     for (const [name, value] of Object.entries(told)) root.dataset[name] = String(value);
