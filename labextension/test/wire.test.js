@@ -50,6 +50,26 @@ describe("a channel", () => {
     expect(channel.snapshot.pc).toEqual(said.snapshot.pc);
     expect([channel.state, channel.says]).toEqual(["live", said.snapshot.says]);
   });
+  it("puts a snapshot together from the one before and what has changed", () => {
+    const without = ({ serial, buffers, v, ...rest }) => rest;
+    hear({ ...said.before, serial: 6 });
+    hear({ ...said.changed, since: 6, changes: { ...said.changed.changes, serial: [7] } });
+    expect(without(channel.snapshot)).toEqual(without(said.after));
+    expect(channel.snapshot.serial).toBe(7);
+  });
+  it("leaves what has not changed the same object", () => {
+    hear({ ...said.before, serial: 6 });
+    const { stack, registers } = channel.snapshot.parts.machine;
+    hear({ ...said.changed, since: 6 });
+    expect(channel.snapshot.parts.machine.stack).toBe(stack);
+    expect(channel.snapshot.parts.machine.registers).not.toBe(registers);
+  });
+  it("asks for all where a snapshot in between never came", () => {
+    hear({ ...said.before, serial: 6 });
+    hear({ ...said.changed, since: 7 });
+    expect(channel.snapshot.serial).toBe(6);
+    expect(sent.at(-1)).toMatchObject({ op: "hello", changes: true });
+  });
   it("gives each question its own answer", async () => {
     const [one, two] = [channel.ask("bp"), channel.ask("do")];
     hear({ ...said.refused, to: channel.view, id: sent[1].id });

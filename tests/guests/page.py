@@ -54,7 +54,12 @@ class Page:
         return self.ask("do", action=action, **fields)
 
     def snapshot(self, found: Callable[[dict[str, Any]], bool] = lambda m: True) -> dict[str, Any]:
-        return self.wait(lambda m: m["op"] == "snapshot" and found(m))
+        """A whole one."""
+        return self.wait(lambda m: m["op"] == "snapshot" and "changes" not in m and found(m))
+
+    def changes(self, name: str) -> dict[str, Any]:
+        """A snapshot that says only what has changed, among it this field."""
+        return self.wait(lambda m: name in m.get("changes", ()))
 
 
 def at_clock(clock: int) -> Callable[[dict[str, Any]], bool]:

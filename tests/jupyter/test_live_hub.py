@@ -245,6 +245,49 @@ def test_only_wanted_parts_are_made(page: Page) -> None:
     assert set(page.snapshot(lambda m: m["parts"])["parts"]) == {"exits"}
 
 
+def test_a_page_that_can_put_changes_together_is_told_no_more_than_those(
+    vm: Vm, page: Page
+) -> None:
+    page.ask("hello", wants=["exits"], changes=True)
+    before = page.snapshot(lambda m: m["parts"])
+    vm.step()
+    told = page.changes("clock")
+    assert told["changes"]["clock"] == [1]
+    assert "engine" not in told["changes"]
+    assert told["since"] >= before["serial"]
+
+
+def test_changes_go_on_from_the_snapshot_that_was_told_before(vm: Vm, page: Page) -> None:
+    page.ask("hello", wants=["exits"], changes=True)
+    page.snapshot(lambda m: m["parts"])
+    for _ in range(3):
+        vm.step()
+        page.changes("clock")
+        page.told[:-1] = []
+    page.told.clear()
+    vm.step()
+    first, (serial,) = page.changes("clock"), page.changes("clock")["changes"]["serial"]
+    assert first["since"] == serial - 1
+
+
+def test_a_page_that_says_hello_again_is_told_all(vm: Vm, page: Page) -> None:
+    page.ask("hello", wants=["exits"], changes=True)
+    page.snapshot(lambda m: m["parts"])
+    vm.step()
+    page.changes("clock")
+    page.told.clear()
+    page.ask("hello", wants=["exits"], changes=True)
+    assert page.snapshot()["clock"] == 1
+
+
+def test_one_page_that_needs_whole_snapshots_gets_them(hub: Hub, vm: Vm, page: Page) -> None:
+    page.ask("hello", wants=["exits"], changes=True)
+    other = Page(hub, "other")
+    other.ask("hello", wants=["exits"])
+    vm.step()
+    assert other.snapshot(at_clock(1))["engine"] == "unicorn"
+
+
 def test_new_exits_come_with_the_snapshot(vm: Vm, page: Page) -> None:
     page.ask("hello", wants=["exits"])
     vm.step(3)

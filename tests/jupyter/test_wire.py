@@ -65,6 +65,7 @@ def conversation(hub: Hub, vm: Vm) -> dict[str, Any]:
     said["refused"] = page.do("until", where="nowhere")
     page.ask("bookmark", name="here")
     said["snapshot"] = page.snapshot(lambda m: m["bookmarks"] == {"here": 2})
+    said |= one_step(page)
     page.told.clear()
     page.ask("exits", epoch=hub.exits.epoch, **{"from": 0}, column="code")
     rows = page.wait(lambda m: m["op"] == "exits")
@@ -77,6 +78,25 @@ def conversation(hub: Hub, vm: Vm) -> dict[str, Any]:
     hub.refresh()
     said["gone"] = page.wait(lambda m: m["op"] == "gone")
     return {name: without_serial(message) for name, message in said.items()}
+
+
+def one_step(page: Page) -> dict[str, Any]:
+    """A whole snapshot, what a step changes in it, the whole after it; and back again."""
+    said = {}
+    page.told.clear()
+    page.ask("hello", wants=["machine"], changes=True)
+    said["before"] = page.snapshot()
+    page.do("step")
+    said["changed"] = message = page.changes("clock")
+    message["changes"] = without_serial(message["changes"])
+    del message["since"]
+    page.told.clear()
+    page.ask("hello", wants=["machine"])
+    said["after"] = page.snapshot()
+    page.do("goto", clock=2)
+    page.ask("hello", wants=PARTS)
+    page.snapshot(lambda m: m["clock"] == 2 and "exits" in m["parts"])
+    return said
 
 
 def test_the_page_reads_what_the_kernel_writes(monkeypatch: pytest.MonkeyPatch) -> None:

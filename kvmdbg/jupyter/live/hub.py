@@ -19,6 +19,7 @@ from ...errors import BadInput, KvmdbgError, NoVm, VmBusy, VmInterrupted
 from . import moment
 from .actions import LOOKING, Desk, Done, carry_out
 from .asked import MOST_ID, VERSION, Asked, Sender
+from .changes import changes
 from .parts.exits import ExitColumns
 from .parts.table import PARTS
 from .publisher import Publisher
@@ -44,6 +45,8 @@ class View:
     """A page, and what it wants."""
 
     parts: frozenset[str] = frozenset()
+    changes: bool = False
+    """Whether it can put together what has changed since a snapshot and that snapshot."""
     windows: dict[str, Window] = field(default_factory=dict)
 
 
@@ -62,6 +65,9 @@ class Hub:
         self._vm: Vm | None = None
         self._deaf: Callable[[], None] = lambda: None
         self._serial = 0
+        self._last: Message | None = None
+        self._whole = True
+        """A page needs the next snapshot as a whole."""
         self._publisher = Publisher(self)
         self._under_way = 0
         self._quick = {"hello": self._hello, "bye": self._bye, "window": self._window}
@@ -125,13 +131,26 @@ class Hub:
         wishes = self.wishes
         found = moment.none() if vm is None else moment.moment(vm, wishes, self._parts)
         self._serial += 1
-        snapshot: Message = {"op": "snapshot", "serial": self._serial, **found}
         if vm is None or "exits" not in found["parts"]:
-            return [(snapshot, [])]
+            return [(self._snapshot(found), [])]
         found["parts"]["exits"]["epoch"], new = self.exits.update(vm)
+        snapshot = self._snapshot(found)
         if sum(len(data) for _, data in new) > ALONG:
             return [(snapshot, []), *((message, [data]) for message, data in new)]
         return [(snapshot | {"rows": [rows for rows, _ in new]}, [data for _, data in new])]
+
+    def _snapshot(self, found: Message) -> Message:
+        """As what has changed since the last one, if every page can do with that."""
+        whole: Message = {"op": "snapshot", "serial": self._serial, **found}
+        needed, self._whole = self._whole, False
+        before, self._last = self._last, whole
+        views = list(self._views.values())
+        if needed or before is None or not views or not all(view.changes for view in views):
+            return whole
+        changed = changes(before, whole)
+        if type(changed) is not dict:
+            return whole
+        return {"op": "snapshot", "since": before["serial"], "changes": changed}
 
     # What is asked
 
@@ -215,7 +234,10 @@ class Hub:
         return Done("")
 
     def _hello(self, asked: Asked) -> Done:
-        self._view(asked).parts = frozenset(asked.texts("wants")) & frozenset(self._parts)
+        view = self._view(asked)
+        view.parts = frozenset(asked.texts("wants")) & frozenset(self._parts)
+        view.changes = asked.has("changes")
+        self._whole = True
         self.refresh()
         return Done("")
 

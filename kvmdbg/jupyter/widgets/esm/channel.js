@@ -64,8 +64,13 @@ export class Channel {
     void this.greet();
     return () => {
       for (const part of parts) this.wants.set(part, (this.wants.get(part) ?? 1) - 1);
-      void this.ask("hello", { wants: this.wanted() });
+      void this.hello();
     };
+  }
+
+  /** Say which parts are wanted, and get a whole snapshot. */
+  hello() {
+    return this.ask("hello", { wants: this.wanted(), changes: true });
   }
 
   wanted() {
@@ -73,8 +78,8 @@ export class Channel {
   }
 
   async greet() {
-    const first = await Promise.race([this.ask("hello", { wants: this.wanted() }), later(GREETING)]);
-    if (!first && this.state === "connecting") void this.ask("hello", { wants: this.wanted() });
+    const first = await Promise.race([this.hello(), later(GREETING)]);
+    if (!first && this.state === "connecting") void this.hello();
   }
 
   /**
@@ -124,11 +129,28 @@ export class Channel {
       this.enter("running", message.says);
       this.tell("running", message);
     } else if (message.op === "snapshot") {
-      this.snapshot = message;
-      this.enter(message.state === "none" ? "closed" : "live", message.says);
-      this.tell("snapshot", message);
+      const snapshot = this.whole(message);
+      if (snapshot) this.show(snapshot);
       /** @type {Message[]} */ (message.rows ?? []).forEach((rows, n) => this.tell("exits", rows, [buffers[n]]));
     } else this.tell(message.op, message, buffers);
+  }
+
+  /** @param {Message} snapshot */
+  show(snapshot) {
+    this.snapshot = snapshot;
+    this.enter(snapshot.state === "none" ? "closed" : "live", snapshot.says);
+    this.tell("snapshot", snapshot);
+  }
+
+  /**
+   * A snapshot that may say only what has changed; null where the one before never came.
+   * @param {Message} message
+   */
+  whole(message) {
+    if (!message.changes) return message;
+    if (this.snapshot?.serial === message.since) return patched(this.snapshot, message.changes);
+    if (this.snapshot) void this.hello();
+    return null;
   }
 
   /** @param {Message} message */
@@ -161,6 +183,19 @@ export class Channel {
   tell(name, message, buffers = []) {
     for (const listener of [...(this.listeners.get(name) ?? [])]) listener(message, buffers);
   }
+}
+
+/**
+ * What comes of a value by changes (live/changes.py); what has not changed is the same object.
+ * @param {any} before
+ * @param {any} change `[value]`, or changes by key or index
+ * @returns {any}
+ */
+export function patched(before, change) {
+  if (Array.isArray(change)) return change[0];
+  const made = Array.isArray(before) ? [...before] : { ...before };
+  for (const [key, inner] of Object.entries(change)) made[key] = patched(before[key], inner);
+  return made;
 }
 
 /** @param {number} ms @returns {Promise<null>} */
