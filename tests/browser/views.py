@@ -13,7 +13,7 @@ from tests.browser.chromium import SECONDS
 
 _ROWS = """async view => {
   const nextFrame = () => new Promise(requestAnimationFrame);
-  while (view.dataset.tabled !== view.dataset.total) await nextFrame();
+  while (view.dataset.tables === 'late') await nextFrame();
   const { rows } = view.querySelector('table');
   return [...rows].map((row) => [...row.cells].map((cell) => cell.innerText.trim()));
 }"""

@@ -50,8 +50,7 @@ export class TimelineView {
     this.width = 0;
     this.stale = true;
     this.named = "";
-    /** @type {unknown[]} what the tables show */
-    this.tabled = [];
+    this.tabled = "";
     this.selected = "";
     this.bookmarks = new TimelineBookmarks(channel, this.parts, this.store, this.model, (name) => void this.goto({ name }));
     this.endings = this.listen();
@@ -324,7 +323,10 @@ export class TimelineView {
     paintTimeline(parts.canvas, width, store, model, theme);
     this.placeElements();
     this.fillSelection();
-    this.tables();
+    if (this.tabled !== this.toTable) {
+      this.told.dataset.tables = "late";
+      this.tables();
+    }
     this.stale = false;
     this.tellTests(performance.now() - began);
   }
@@ -373,14 +375,18 @@ export class TimelineView {
     return `${counted(store.size, "exit")}; seen: ${model.whole ? "all" : rangeWords(first, end)}`;
   }
 
-  /** The tables, where they are not what they were. Nobody reads them sixty times a second. */
+  /** What the tables are about; where it is another, they are made anew. */
+  get toTable() {
+    const { store, model, open } = this;
+    return [store.epoch, store.size, store.clocks, open, this.feed.part.told_from, ...(model.selection ?? [0, 0]), ...model.hidden].join();
+  }
+
+  /** Nobody reads tables sixty times a second: they come behind the picture. */
   fillTables() {
-    const { store, model, open, parts, tabled } = this;
+    const { store, model, open, parts } = this;
+    this.tabled = this.toTable;
+    this.told.dataset.tables = "ready";
     const unknown = Math.min(this.feed.part.told_from, store.size);
-    const now = [store.epoch, store.size, store.clocks, open, unknown, ...(model.selection ?? [0, 0]), ...model.hidden];
-    if (now.length === tabled.length && now.every((value, n) => value === tabled[n])) return;
-    this.tabled = now;
-    this.told.dataset.tabled = String(store.size);
     parts.lanesBehind.replaceChildren(laneTable(store, model, unknown));
     parts.exitsBehind.replaceChildren(exitTable(store, model, open ? (row) => void this.travel(row) : null));
   }
