@@ -10,36 +10,20 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import growth, page, report
-from benchmarks.measure import Figure
-from benchmarks.parts import PARTS, Part
+from benchmarks import growth, page, report, taking
+from benchmarks.parts import PARTS
 
 
 def main(names: list[str]) -> int:
     """Take the figures."""
-    unknown = set(names) - set(PARTS)
-    if unknown:
-        print(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if not taking.known(names, PARTS):
         return 2
     print(f"kvmdbg benchmarks on {report.machine()}", flush=True)
-    began = time.monotonic()
-    figures = [figure for name in names or PARTS for figure in _take(name, PARTS[name])]
+    figures = taking.take(names, PARTS)
     if not names:
         report.write(figures, Path("build") / "bench.json")
-        page.write([row for part in PARTS.values() for row in part.ROWS], figures, _grow())
-    print(f"{time.monotonic() - began:.0f} s in all")
-    return 1 if any(figure.ok is False for figure in figures) else 0
-
-
-def _take(name: str, part: Part) -> list[Figure]:
-    """One part's figures, printed as soon as they are there; one for each of its rows."""
-    began = time.monotonic()
-    figures = part.figures()
-    for row, figure in zip(part.ROWS, figures, strict=True):
-        assert row.name == figure.name, (row.name, figure.name)
-        print(report.line(row, figure))
-    print(f"     {name}: {time.monotonic() - began:.0f} s", flush=True)
-    return figures
+        page.write(taking.rows(PARTS), figures, _grow())
+    return taking.status(figures)
 
 
 def _grow() -> list[growth.Point]:
