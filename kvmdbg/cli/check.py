@@ -200,9 +200,15 @@ def _text(path: Path, grade: Grade) -> Iterable[str]:
 
 def _csv(path: Path, grade: Grade) -> Iterable[str]:
     line = io.StringIO()
-    cells = (str(path), grade.seed, f"{grade.points:g}", f"{grade.of:g}", grade.end)
+    words = (_plain(str(path)), _plain(grade.seed))
+    cells = (*words, f"{grade.points:g}", f"{grade.of:g}", grade.end)
     csv.writer(line, lineterminator="").writerow(cells)
     yield line.getvalue()
+
+
+def _plain(word: str) -> str:
+    """A student's word, which no spreadsheet takes for a formula."""
+    return f"'{word}" if word[:1] in tuple("=+-@") else word
 
 
 _COLUMNS: Final = ("notebook", "seed", "points", "of", "end")

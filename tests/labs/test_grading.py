@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from threading import Thread
@@ -266,6 +267,13 @@ def test_a_spreadsheet_gets_one_line_for_each_notebook_in_the_order_of_the_call(
         [str(paths[0]), "half, or so", "5", "8", "done"],
         [str(paths[1]), "", "0", "8", "error"],
     ]
+
+
+@pytest.mark.parametrize("seed", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_no_name_becomes_a_formula_in_a_spreadsheet(seed: str) -> None:
+    grade = replace(finished([], "done"), seed=seed)
+    (line,) = check._csv(Path("lab.ipynb"), grade)
+    assert next(csv.reader([line]))[1] == f"'{seed}"
 
 
 def test_a_pattern_that_the_shell_left_alone_is_looked_up(tmp_path: Path) -> None:
