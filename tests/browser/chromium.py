@@ -41,6 +41,9 @@ KNOWN: Final = {
     r"Cannot read properties of (null|undefined) \(reading 'schema'\)": (
         "Notebook 7 itself, also without any extension of ours"
     ),
+    r"Could not restore the debugger state: Canceled future for debug_request": (
+        "JupyterLab's own debugger, where a kernel is restarted as soon as its page is open"
+    ),
 }
 """What pages say that is not our doing, with the reason."""
 
