@@ -29,6 +29,8 @@ MEDIA: Final = "application/vnd.kvmdbg."
 _MOST_KEPT: Final = 8 << 20
 _LOOK: Final = 0.1
 """Seconds between two looks at the kernel's memory."""
+_NEVER: Final = 1 << 20
+"""Seconds after which nbclient would go on without a cell's output: the answers may be in it."""
 _PATIENCE: Final = 1.0
 """Seconds in which an interrupted cell must end."""
 
@@ -78,6 +80,7 @@ class Client(NotebookClient):
             log=log,
             store_widget_state=False,
             startup_timeout=30,
+            iopub_timeout=_NEVER,
             shutdown_kernel="immediate",  # a farewell takes half a second and is good for nothing
         )
         client.run, client.kernels, client.kept = run, kernels, 0

@@ -224,6 +224,23 @@ def test_after_the_end_of_all_kernels_none_begins() -> None:
     assert (run.end, run.seconds) == ("died", 0.0)
 
 
+LATE = """
+import threading
+from kvmdbg.lab.answers import Sent
+thread = get_ipython().kernel.iopub_socket.io_thread
+send = thread._really_send
+def late(*message, **more):
+    threading.Timer(5, thread.schedule, [lambda: send(*message, **more)]).start()
+thread._really_send = late
+Sent("application/vnd.kvmdbg.test+json", {"answer": 42})
+"""
+
+
+def test_answers_that_come_late_are_waited_for() -> None:
+    run = run_cells([], LATE, Limits(), {}, stop=False)
+    assert run.sent == [("application/vnd.kvmdbg.test+json", '{"answer": 42}')], run
+
+
 def test_progress_is_told_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
