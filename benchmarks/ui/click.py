@@ -42,9 +42,7 @@ _WATCH = """() => {
 def figures(stage: Stage) -> list[Figure]:
     """All of this file's."""
     with stage.notebook("click", [LOAD, COUNTER, "%vm view"]) as notebook:
-        for number in range(3):
-            state = notebook.run(number)
-            assert not state.error, state.error
+        notebook.run_well(*range(3))
         view = wait_for_view(notebook.output(2), "Machine")
         button = view.get_by_role("button", name="Step", exact=True)
         call(notebook.page, _WATCH)

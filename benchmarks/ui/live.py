@@ -57,9 +57,7 @@ _CELLS = [LOAD, COUNTER, "%vm view", "%vm view timeline", _STEPS, _TOLD]
 def figures(stage: Stage) -> list[Figure]:
     """All of this file's."""
     with stage.notebook("live", _CELLS) as notebook:
-        for number in range(4):
-            state = notebook.run(number)
-            assert not state.error, state.error
+        notebook.run_well(*range(4))
         machine = wait_for_view(notebook.output(2), "Machine")
         timeline = wait_for_view(notebook.output(3), "Exit timeline")
         machine.scroll_into_view_if_needed()

@@ -31,9 +31,7 @@ def figures(stage: Stage) -> list[Figure]:
     """All of this file's."""
     guest = [LOAD, COUNTER, exits(EXITS)]
     with stage.notebook("saved", [*guest, *(f"%vm view {kind}" for kind in TITLES)]) as notebook:
-        for number in range(len(guest)):
-            state = notebook.run(number)
-            assert not state.error, state.error
+        notebook.run_well(*range(len(guest)))
         call(notebook.page, _SAVE_STATE)
         before = _sizes(notebook)
         added = {}

@@ -100,9 +100,7 @@ def _median(row: Row, seconds: list[float], what: str) -> Figure:
 
 def _views(notebook: NotebookPage) -> list[Shown]:
     """The first view of a kernel, in a page that is new, and two more."""
-    for number in range(3):
-        state = notebook.run(number)
-        assert not state.error, state.error
+    notebook.run_well(*range(3))
     return [_view(notebook, first) for first in (True, False, False)]
 
 

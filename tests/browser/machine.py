@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator, expect
 
+from tests.browser.notebook_page import NotebookPage
 from tests.browser.views import wait_for_view
 
 
@@ -15,6 +16,12 @@ def wait_for_machine(place: Locator, state: str = "live") -> Locator:
     view = wait_for_view(place, "Machine", state)
     view.locator("tr[data-address]").first.wait_for()
     return view
+
+
+def load_anew(notebook: NotebookPage, cell: int) -> None:
+    """The guest of an assembly cell stands at its entry, and nothing stops it."""
+    notebook.do("%bp delete all")
+    notebook.run_well(cell)
 
 
 def press(view: Locator, action: str) -> None:

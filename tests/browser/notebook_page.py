@@ -145,6 +145,12 @@ class NotebookPage:
                 return state
         raise CellFailed(f"cell {number} was not run")
 
+    def run_well(self, *numbers: int) -> None:
+        """Run these cells; CellFailed if one of them fails."""
+        for number in numbers:
+            if error := self.run(number).error:
+                raise CellFailed(f"cell {number}: {error}")
+
     def start(self, number: int) -> None:
         """Run a cell and wait until the kernel is at work."""
         call(self.page, _START, number)

@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.chromium import Watched
 from tests.browser.lab import Server
+from tests.browser.machine import load_anew
 from tests.browser.notebook_page import NotebookPage
 
 ASM, ATT, NASM, OTHER = 1, 2, 3, 4
@@ -33,16 +34,14 @@ _CLASSES = """cell => Object.fromEntries([...cell.querySelectorAll('.cm-line spa
 def opened(shared_page: Watched, lab: Server) -> NotebookPage:
     sources = ["%load_ext kvmdbg", GUEST, GUEST_ATT, GUEST_NASM, EDITED, ""]
     notebook = NotebookPage.of(shared_page.page, lab, "assembly.ipynb", sources)
-    for number in (0, ASM):
-        assert notebook.run(number).error == ""
+    notebook.run_well(0, ASM)
     return notebook
 
 
 @pytest.fixture
 def notebook(opened: NotebookPage, shared: Watched) -> NotebookPage:
     """The guest stands at its entry, and nothing stops it."""
-    opened.do("%bp delete all")
-    opened.run(ASM)
+    load_anew(opened, ASM)
     expect_arrow(opened, START)
     expect(signs(opened, SET)).to_have_count(0)
     return opened

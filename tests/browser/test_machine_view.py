@@ -15,6 +15,7 @@ from tests.browser.machine import (
     expect_pc,
     expect_register,
     gutter,
+    load_anew,
     press,
     wait_for_machine,
 )
@@ -57,16 +58,14 @@ def opened(shared_page: Watched, lab: Server) -> NotebookPage:
         "machine.ipynb",
         ["%load_ext kvmdbg", GUEST, "%vm view", ""],
     )
-    for number in (0, ASM, VIEW):
-        assert notebook.run(number).error == ""
+    notebook.run_well(0, ASM, VIEW)
     return notebook
 
 
 @pytest.fixture
 def notebook(opened: NotebookPage, shared: Watched) -> NotebookPage:
     """The guest stands at its entry, and nothing stops it."""
-    opened.do("%bp delete all")
-    opened.run(ASM)
+    load_anew(opened, ASM)
     expect_pc(wait_for_machine(opened.output(VIEW)), START)
     return opened
 

@@ -8,7 +8,13 @@ from playwright.sync_api import Locator, expect
 from tests.browser import axe
 from tests.browser.chromium import Watched, call
 from tests.browser.lab import Server
-from tests.browser.machine import expect_pc, expect_register, press, wait_for_machine
+from tests.browser.machine import (
+    expect_pc,
+    expect_register,
+    load_anew,
+    press,
+    wait_for_machine,
+)
 from tests.browser.notebook_page import NotebookPage, write_notebook
 
 ASM = 1
@@ -37,16 +43,14 @@ def opened(shared_page: Watched, lab: Server) -> NotebookPage:
         shared_page.page, lab, "panel.ipynb", ["%load_ext kvmdbg", GUEST, ""]
     )
     call(notebook.page, _EXECUTE, "kvmdbg:show-panel")
-    for number in (0, ASM):
-        assert notebook.run(number).error == ""
+    notebook.run_well(0, ASM)
     return notebook
 
 
 @pytest.fixture
 def notebook(opened: NotebookPage, shared: Watched) -> NotebookPage:
     """The guest stands at its entry, and nothing stops it; the panel is shown."""
-    opened.do("%bp delete all")
-    opened.run(ASM)
+    load_anew(opened, ASM)
     expect_pc(machine(opened), START)
     return opened
 

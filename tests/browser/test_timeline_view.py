@@ -48,8 +48,7 @@ print({name: found[name] for name in ('step', 'INT3', 'DR0', 'IO', 'HLT')})"""
 def opened(shared_page: Watched, lab: Server) -> NotebookPage:
     cells = ["%load_ext kvmdbg", GUEST, "%vm view timeline", ""]
     notebook = NotebookPage.of(shared_page.page, lab, "timeline.ipynb", cells)
-    for number in (0, ASM, VIEW):
-        assert notebook.run(number).error == ""
+    notebook.run_well(0, ASM, VIEW)
     return notebook
 
 

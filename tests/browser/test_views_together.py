@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.chromium import Watched
 from tests.browser.lab import Server
-from tests.browser.machine import expect_pc, press, wait_for_machine
+from tests.browser.machine import expect_pc, load_anew, press, wait_for_machine
 from tests.browser.notebook_page import NotebookPage
 from tests.browser.views import wait_for_view
 
@@ -29,16 +29,14 @@ START, AGAIN = 0x8000, 0x8005
 def opened(shared_page: Watched, lab: Server) -> NotebookPage:
     cells = ["%load_ext kvmdbg", GUEST, "%vm view", "%vm view", "%vm view timeline", "%vm view dr"]
     notebook = NotebookPage.of(shared_page.page, lab, "together.ipynb", [*cells, ""])
-    for number in range(LAST):
-        assert notebook.run(number).error == ""
+    notebook.run_well(*range(LAST))
     return notebook
 
 
 @pytest.fixture
 def notebook(opened: NotebookPage, shared: Watched) -> NotebookPage:
     """The guest stands at its entry, and nothing stops it."""
-    opened.do("%bp delete all")
-    opened.run(ASM)
+    load_anew(opened, ASM)
     expect_pc(wait_for_machine(opened.output(ONE)), START)
     return opened
 
