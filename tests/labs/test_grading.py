@@ -228,16 +228,20 @@ LATE = """
 import threading
 from kvmdbg.lab.answers import Sent
 thread = get_ipython().kernel.iopub_socket.io_thread
-send = thread._really_send
-def late(*message, **more):
-    threading.Timer(5, thread.schedule, [lambda: send(*message, **more)]).start()
-thread._really_send = late
+send, held = thread._really_send, []
+def let_go():
+    thread._really_send = send
+    for message, more in held:
+        send(*message, **more)
+threading.Timer(5, thread.schedule, [let_go]).start()
+thread._really_send = lambda *message, **more: held.append((message, more))
 Sent("application/vnd.kvmdbg.test+json", {"answer": 42})
 """
+"""All output waits for five seconds, in its order: nbclient by itself gives up after four."""
 
 
 def test_answers_that_come_late_are_waited_for() -> None:
-    run = run_cells([], LATE, Limits(), {}, stop=False)
+    run = run_cells([LATE], "", Limits(90), {}, stop=False)
     assert run.sent == [("application/vnd.kvmdbg.test+json", '{"answer": 42}')], run
 
 
