@@ -6,12 +6,12 @@ says about a row.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.committed import committed
 from tests.conformance.rows import ROWS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -49,6 +49,4 @@ def need_all_tests(request: pytest.FixtureRequest) -> None:
 def text_on_disk(page: Path, expected: str, request: pytest.FixtureRequest) -> str:
     """What stands in the page, after ``expected`` was written there if that is asked for."""
     need_all_tests(request)
-    if os.environ.get("KVMDBG_WRITE_DOCS"):
-        page.write_text(expected)
-    return page.read_text()
+    return committed(page, expected)

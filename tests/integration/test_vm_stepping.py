@@ -418,7 +418,8 @@ def test_another_thread_can_end_many_steps(endless: Vm) -> None:
 def test_another_thread_must_not_touch_a_running_vm(endless: Vm) -> None:
     running = threading.Thread(target=endless.cont)
     running.start()
-    time.sleep(0.2)
+    while not endless.busy:
+        time.sleep(0.01)
     try:
         for call in (endless.step, endless.cont, lambda: endless.bp("loop")):
             with pytest.raises(VmBusy):

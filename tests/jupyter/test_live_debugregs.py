@@ -8,7 +8,6 @@ case, in labextension/test/debugregs.*.json, which the browser's tests read too.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -27,6 +26,7 @@ from kvmdbg.jupyter.live.wishes import Wishes
 from kvmdbg.profiles import find_profile
 from kvmdbg.uapi import GuestDbg
 from kvmdbg.x86.debugreg import Access, dr7_with
+from tests.committed import committed
 
 GUEST = """
 start:  mov ecx, 200
@@ -311,16 +311,9 @@ def cases() -> dict[str, Any]:
     return found
 
 
-def check_written(name: str, text: str) -> None:
-    file = FIXTURES / name
-    if os.environ.get("KVMDBG_WRITE_DOCS"):
-        file.write_text(text)
-    assert file.read_text() == text
-
-
 def test_the_browser_tests_cases_are_what_the_debugger_says() -> None:
     text = "{\n" + ",\n".join(_situation_text(*item) for item in cases().items()) + "\n}\n"
-    check_written("debugregs.cases.json", text)
+    assert committed(FIXTURES / "debugregs.cases.json", text) == text
 
 
 def test_the_browser_tests_part_is_what_the_kernel_tells(vm: Vm) -> None:
@@ -330,7 +323,8 @@ def test_the_browser_tests_part_is_what_the_kernel_tells(vm: Vm) -> None:
     for _ in range(3):
         shown(vm)
         vm.cont()
-    check_written("debugregs.part.json", json.dumps(shown(vm), indent=1) + "\n")
+    text = json.dumps(shown(vm), indent=1) + "\n"
+    assert committed(FIXTURES / "debugregs.part.json", text) == text
 
 
 def _situation_text(name: str, found: dict[str, Any]) -> str:

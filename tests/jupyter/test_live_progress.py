@@ -68,7 +68,7 @@ def test_what_was_told_goes_when_the_run_is_over(vm: Vm, note: RunningNote, plac
 
 def test_a_short_run_is_not_told(vm: Vm, note: RunningNote, place: Place) -> None:
     note.begin()
-    vm.cont(timeout=0.2)
+    vm.cont(max_instructions=1000)
     note.end()
     time.sleep(0.6)
     assert place.lines == []

@@ -7,7 +7,6 @@ so that neither side can change its words without the other's tests failing.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from kvmdbg import Vm, assemble
 from kvmdbg.jupyter.live import progress
 from kvmdbg.jupyter.live.hub import Hub
+from tests.committed import committed
 from tests.guests.page import Page, at_clock
 
 FILE = Path(__file__).parents[2] / "labextension" / "test" / "wire.json"
@@ -106,6 +106,4 @@ def test_the_page_reads_what_the_kernel_writes(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(progress, "perf_counter", Clock())
         now = json.dumps(conversation(hub, vm), indent=1, sort_keys=True) + "\n"
         hub.close()
-    if os.environ.get("KVMDBG_WRITE_DOCS"):
-        FILE.write_text(now)
-    assert FILE.read_text() == now, "KVMDBG_WRITE_DOCS=1 writes it anew; then run vitest"
+    assert committed(FILE, now) == now, "KVMDBG_WRITE_DOCS=1 writes it anew; then run vitest"
