@@ -190,6 +190,27 @@ def test_a_short_run_is_not_announced(page: Page) -> None:
     assert [m for m in page.told if m["op"] == "running"] == []
 
 
+def test_a_vm_that_takes_the_place_while_a_snapshot_of_the_old_one_is_due_is_told(
+    vm: Vm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Vm(mode="real") as new:
+        follows = [vm]
+        hub = Hub(lambda: follows[-1], {})
+        page = Page(hub)
+        page.snapshot(lambda m: m["bits"] == 64)
+        turn = vm.turn
+
+        def late(*args: Any, **more: Any) -> Any:
+            follows.append(new)
+            hub.refresh()
+            return turn(*args, **more)
+
+        monkeypatch.setattr(vm, "turn", late)
+        hub.refresh()
+        page.snapshot(lambda m: m["bits"] == 16)
+        hub.close()
+
+
 def test_a_closed_vm_is_said_to_be_closed(vm: Vm, hub: Hub, page: Page) -> None:
     page.snapshot()
     vm.close()

@@ -62,6 +62,7 @@ class Hub:
         self._parts = parts
         self._outlets: list[Send] = []
         self._views: dict[str, View] = {}
+        self._attaching = threading.Lock()
         self._vm: Vm | None = None
         self._deaf: Callable[[], None] = lambda: None
         self._serial = 0
@@ -100,11 +101,12 @@ class Hub:
 
     def _attach(self) -> None:
         """Listen to the VM that is there now."""
-        vm = self._follow()
-        if vm is not self._vm:
-            self._deaf()
-            self._vm = vm
-            self._deaf = (lambda: None) if vm is None else vm.listen(self._publisher.due)
+        with self._attaching:  # who looked first must not come to a VM that is gone
+            vm = self._follow()
+            if vm is not self._vm:
+                self._deaf()
+                self._vm = vm
+                self._deaf = (lambda: None) if vm is None else vm.listen(self._publisher.due)
 
     @property
     def vm(self) -> Vm | None:

@@ -96,11 +96,13 @@ class Publisher:
     def _moment(self, vm: Vm) -> list[tuple[dict[str, object], list[bytes]]]:
         """What is so when the command that is under way has ended."""
         progress = Progress(vm)
-        while not self._stopping:
+        while self._hub.vm is vm and not self._stopping:
             try:
                 with vm.turn(WAIT, looking=True):
                     self._due.clear()  # of this very turn
-                    return self._hub.snapshot(vm)
+                    if self._hub.vm is vm:
+                        return self._hub.snapshot(vm)
+                    self._due.set()  # another VM took the place meanwhile
             except VmBusy:
                 if progress.seconds >= PATIENCE:
                     self._hub.tell(progress.look())
