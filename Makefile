@@ -72,7 +72,7 @@ labextension: $(TESTING) ## build the committed bundle for JupyterLab from its s
 	@bash .ci/frontend build $(BIN)
 
 pytest: $(TESTING) $(EXTENSION) system | $(STATE)
-	$(BIN)/pytest --numprocesses=2 $(ARGS)
+	$(BIN)/pytest --numprocesses=2 --max-worker-restart=0 $(ARGS)
 
 system:
 	@bash tests/setup-system.sh
