@@ -5,9 +5,11 @@ Must not know: what a view shows, or what a message says.
 
 from __future__ import annotations
 
+import _thread
 import atexit
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .live.comms import Targets
 from .live.hub import Hub
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .widgets.views import Line, LiveView
+
+_AGAIN: Final = 0.05
+"""Seconds after which a stop that came before the cell is pressed again, now in the cell."""
 
 
 class LiveSession:
@@ -33,7 +38,7 @@ class LiveSession:
         self._button: StopButton | None = None
         self._events: Any = shell.events
         self._handlers: dict[str, Callable[..., None]] = {
-            "pre_run_cell": lambda *_: self._note.begin(),
+            "pre_run_cell": lambda *_: self._before_cell(),
             "post_run_cell": lambda *_: self._after_cell(),
         }
         for name, handler in self._handlers.items():
@@ -61,6 +66,12 @@ class LiveSession:
         for part in (self._targets, self._button, self._line, self.hub):
             if part is not None:
                 part.close()
+
+    def _before_cell(self) -> None:
+        try:
+            self._note.begin()
+        except KeyboardInterrupt:  # IPython would say so, and then run the cell all the same
+            threading.Timer(_AGAIN, _thread.interrupt_main).start()
 
     def _after_cell(self) -> None:
         self._note.end()

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 ROOT: Final = Path(__file__).parents[2]
@@ -54,7 +54,22 @@ class Server:
     def end_kernels(self) -> None:
         """End every kernel, so that a next page has the machine for itself."""
         for kernel in json.loads(self._ask("GET", "/api/kernels")):
-            self._ask("DELETE", f"/api/kernels/{kernel['id']}")
+            self._end_kernel(kernel["id"])
+
+    def _end_kernel(self, kernel: str) -> None:
+        """Jupyter fails to end a kernel that is restarting: it is asked again, a little later."""
+        until = time.monotonic() + STOP_SECONDS
+        while True:
+            try:
+                self._ask("DELETE", f"/api/kernels/{kernel}")
+            except HTTPError as error:
+                if error.code == 404:
+                    return  # it is gone
+                if error.code != 500 or time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def _ask(self, method: str, path: str) -> bytes:
         headers = {"Authorization": f"token {self.token}"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from kvmdbg.errors import BadInput, BreakpointError, IoctlError, UnknownName, VmInterrupted
 from kvmdbg.exits import DebugExit, ExceptionExit, HltExit, IoExit, ShutdownExit
+from kvmdbg.jupyter.live.progress import Progress
 from kvmdbg.jupyter.offers import Known
+from kvmdbg.jupyter.running_note import RunningNote
 from kvmdbg.uapi import GuestDbg
 from kvmdbg.x86.debugreg import decode_dr7
 from tests.jupyter.offered import offered
@@ -218,12 +221,32 @@ def test_an_exit_may_be_limited(run: Run) -> None:
 
 def test_ctrl_c_ends_an_exit_and_the_vm_goes_on(run: Run) -> None:
     run("%%asm\nx: jmp x")
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    progress = Progress(run("vm"))
+
+    def press_stop() -> None:
+        while progress.look()["executed"] < 1:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press_stop, daemon=True)
+    thread.start()
     with pytest.raises(VmInterrupted, match="the VM is intact"):
         run("%vm exit")
-    timer.join()
+    thread.join()
     assert run("vm.timeline")[-1].reason.name == "INTR"
+    assert str(run("%step").kind) == "step"
+
+
+def test_ctrl_c_as_a_cell_begins_ends_the_cell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("%%asm\nx: jmp x")
+
+    def begin(note: RunningNote) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunningNote, "begin", begin)
+    with pytest.raises(KeyboardInterrupt):
+        run("%vm cont")
     assert str(run("%step").kind) == "step"
 
 
