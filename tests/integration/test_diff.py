@@ -21,6 +21,7 @@ from kvmdbg.history import journaling
 from kvmdbg.history.journal import Tail
 from kvmdbg.history.recorded import Recorded
 from tests.guests.counting import LONG, LOOP
+from tests.guests.pressing import stop_pressed
 
 
 def loaded(source: str = LOOP, ram: int = 1 << 20) -> Vm:
@@ -292,11 +293,9 @@ def test_ctrl_c_comes_when_the_guest_stands_here_again() -> None:
         vm.cont(max_instructions=50_000_000)
         was = everything(vm)
         vm.vcpu.checkpoints._kept[1:] = []  # type: ignore[attr-defined]
-        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(VmInterrupted, match="was ended; the VM is intact"):
+        ended = pytest.raises(VmInterrupted, match="was ended; the VM is intact")
+        with stop_pressed(vm), ended:
             vm.diff(49_999_999, 49_999_998)
-        timer.join()
         assert everything(vm) == was
 
 
@@ -354,11 +353,8 @@ def test_ctrl_c_leaves_both_runs_where_they_stood() -> None:
             vm.cont(max_instructions=50_000_000)
             vm.vcpu.checkpoints._kept[1:] = []  # type: ignore[attr-defined]
         was = everything(one), everything(two)
-        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(VmInterrupted, match="the VM is intact"):
+        with stop_pressed(one), pytest.raises(VmInterrupted, match="the VM is intact"):
             kvmdbg.first_divergence(one, two)
-        timer.join()
         assert (everything(one), everything(two)) == was
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import threading
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -18,6 +15,7 @@ from kvmdbg.debugger.answers import Writer, WriterKind
 from kvmdbg.errors import BadInput, UnknownName, VmInterrupted
 from kvmdbg.history.trace import Trace
 from tests.guests.comparable import DATA, programs
+from tests.guests.pressing import stop_pressed
 from tests.integration.test_diff import everything
 
 GUEST = """
@@ -311,8 +309,7 @@ def test_ctrl_c_ends_a_long_search_and_the_vm_is_intact() -> None:
         vm.load(assemble("mov rcx, 100000000\nagain: dec rcx\njnz again\nhlt"))
         vm.cont(max_instructions=60_000_000)
         before = vm.regs()
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(VmInterrupted, match="the VM is intact"):
+        with stop_pressed(vm), pytest.raises(VmInterrupted, match="the VM is intact"):
             vm.who("r15")
         assert vm.regs() == before
         assert vm.who("rcx").clock == 59_999_999

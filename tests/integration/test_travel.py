@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 
@@ -17,6 +15,7 @@ from kvmdbg.exits import DebugExit, IntrExit
 from kvmdbg.history.recorded import Recorded
 from kvmdbg.uapi import GuestDbg
 from tests.guests.counting import LONG, LOOP
+from tests.guests.pressing import stop_pressed
 
 
 @pytest.fixture
@@ -392,9 +391,7 @@ def test_ctrl_c_on_the_way_leaves_a_vm_that_can_go_on() -> None:
         vm.load(assemble(LONG))
         vm.cont(max_instructions=50_000_000)
         vm.vcpu.checkpoints._kept[1:] = []  # type: ignore[attr-defined]
-        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(VmInterrupted):
+        with stop_pressed(vm), pytest.raises(VmInterrupted):
             vm.goto(49_999_999)
         assert vm.last_stop is not None
         assert 0 < vm.last_stop.clock < 49_999_999

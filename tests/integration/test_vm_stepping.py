@@ -13,6 +13,7 @@ from kvmdbg import Vm, assemble
 from kvmdbg.debugger.stop import StopKind
 from kvmdbg.errors import BadInput, ExpressionError, UnknownName, VmBusy, VmInterrupted
 from kvmdbg.exits import ExitReason
+from tests.guests.pressing import stop_pressed
 
 MODES = ("real", "protected", "long")
 BACK = {"real": "iret", "protected": "iretd", "long": "iretq"}
@@ -359,12 +360,6 @@ def test_a_timeout_ends_a_run(endless: Vm) -> None:
     assert 0.15 < time.monotonic() - began < 2
 
 
-def press_stop_after(seconds: float) -> threading.Timer:
-    timer = threading.Timer(seconds, lambda: signal.raise_signal(signal.SIGINT))
-    timer.start()
-    return timer
-
-
 RUNS: dict[str, Callable[[Vm], object]] = {
     "cont": lambda vm: vm.cont(),
     "step": lambda vm: vm.step(10**9),
@@ -380,9 +375,9 @@ def test_ctrl_c_ends_everything_and_the_vm_is_intact(
     endless: Vm, run: Callable[..., object]
 ) -> None:
     endless.bp("loop", when="0 == 1")
-    press_stop_after(0.2)
     began = time.monotonic()
-    with pytest.raises(VmInterrupted, match=r"guest stopped at loop.*the VM is intact"):
+    stopped = pytest.raises(VmInterrupted, match=r"guest stopped at loop.*the VM is intact")
+    with stop_pressed(endless, 0.2), stopped:
         run(endless)
     assert time.monotonic() - began < 2
     stop = endless.last_stop
@@ -393,8 +388,7 @@ def test_ctrl_c_ends_everything_and_the_vm_is_intact(
 
 
 def test_ctrl_c_is_an_ordinary_keyboard_interrupt_to_python(endless: Vm) -> None:
-    press_stop_after(0.1)
-    with pytest.raises(KeyboardInterrupt):
+    with stop_pressed(endless), pytest.raises(KeyboardInterrupt):
         endless.cont()
 
 

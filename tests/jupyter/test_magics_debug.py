@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +9,11 @@ import pytest
 
 from kvmdbg.errors import BadInput, BreakpointError, IoctlError, UnknownName, VmInterrupted
 from kvmdbg.exits import DebugExit, ExceptionExit, HltExit, IoExit, ShutdownExit
-from kvmdbg.jupyter.live.progress import Progress
 from kvmdbg.jupyter.offers import Known
 from kvmdbg.jupyter.running_note import RunningNote
 from kvmdbg.uapi import GuestDbg
 from kvmdbg.x86.debugreg import decode_dr7
+from tests.guests.pressing import stop_pressed
 from tests.jupyter.offered import offered
 
 Run = Callable[[str], Any]
@@ -221,18 +217,8 @@ def test_an_exit_may_be_limited(run: Run) -> None:
 
 def test_ctrl_c_ends_an_exit_and_the_vm_goes_on(run: Run) -> None:
     run("%%asm\nx: jmp x")
-    progress = Progress(run("vm"))
-
-    def press_stop() -> None:
-        while progress.look()["executed"] < 1:
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press_stop, daemon=True)
-    thread.start()
-    with pytest.raises(VmInterrupted, match="the VM is intact"):
+    with stop_pressed(run("vm")), pytest.raises(VmInterrupted, match="the VM is intact"):
         run("%vm exit")
-    thread.join()
     assert run("vm.timeline")[-1].reason.name == "INTR"
     assert str(run("%step").kind) == "step"
 
