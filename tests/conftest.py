@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,9 @@ for variable, place in {
     os.environ.setdefault(variable, str(STATE / place))
     Path(os.environ[variable]).mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
+
+# A shell that starts the tests in the background has Ctrl-C ignored, and tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: two shared cores are sometimes slow. On CI the same examples every time.
 set_hypothesis_home_dir(STATE / "hypothesis")
