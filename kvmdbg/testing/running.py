@@ -228,11 +228,12 @@ def an_observer_is_told_what_ran(b: Bench) -> None:
         Passing(CODE + 1, passed.extend),
         Writing(DATA, 1, lambda clock, count: stores.append(clock)),
     )
-    b.engine.run(max_instructions=5)
+    # One second: an engine that goes on tells hundreds of megabytes in it.
+    expect("the exit to be", b.run(max_instructions=5, timeout=1), IntrExit("budget"))
     heads = [int(head) & 0xFFFF_FFFF_FFFF for stretch in told for head in stretch.heads]
     expect("the addresses to be", heads, [CODE, CODE + 1, *[CODE + 1 + len(STORE)] * 3])
     expect("the passings of the store to be", passed, [begin + 1])
     expect("a store to have been told", bool(stores), True)
     b.engine.observe()
-    b.engine.run(max_instructions=2)
+    b.run(max_instructions=2)
     expect("the stretches to be no more", sum(len(stretch.heads) for stretch in told), 5)
