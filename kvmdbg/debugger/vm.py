@@ -204,11 +204,12 @@ class Vm(Moments, Recordings, Interrupts):
         self._travel.start_over()
 
     def close(self) -> None:
-        """Give everything back. Calling it twice is harmless."""
+        """Give everything back, memory at once. Calling it twice is harmless."""
         if not self._closed:
             with self.turn():
                 self._closed = True
                 self._engine.close()
+                self._guest.shadow.forget()
 
     def __enter__(self) -> Vm:
         return self

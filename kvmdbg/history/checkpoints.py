@@ -52,6 +52,10 @@ class Checkpoints:
         self._kept = [first]
         self._weigh()
 
+    def clear(self) -> None:
+        """Nobody will go back any more."""
+        self._kept, self._weights = [], []
+
     def add(self, checkpoint: Checkpoint, now: int) -> None:
         """Keep one more; others go if there are too many. ``now`` is where the clock stands."""
         place = bisect_right(self._kept, checkpoint.position, key=_position)
@@ -97,6 +101,12 @@ class Checkpoints:
     def nearest(self, position: Position) -> Checkpoint:
         """The last one at ``position`` or before it."""
         return self._kept[max(0, bisect_right(self._kept, position, key=_position) - 1)]
+
+    def at(self, position: Position) -> Snapshot | None:
+        """What was taken at this very moment, if anything was."""
+        place = bisect_right(self._kept, position, key=_position) - 1
+        found = place >= 0 and self._kept[place].position == position
+        return self._kept[place].snapshot if found else None
 
     def cut(self, position: Position) -> list[Checkpoint]:
         """Keep those up to ``position``; the others."""

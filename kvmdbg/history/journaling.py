@@ -88,6 +88,13 @@ class Journaling(Noting):
         self.checkpoints.begin(self._checkpoint())
         self._cost = 0.0  # the first one is dearer: its pages are touched for the first time
 
+    def close(self) -> None:
+        """See the protocol. The recording goes too: whoever still holds this holds no memory."""
+        super().close()
+        self.journal, self.ahead = Journal(), None
+        self._observations = ()
+        self.checkpoints.clear()
+
     # -- the journal -------------------------------------------------------------------------------
 
     @property

@@ -128,10 +128,9 @@ class Recorded(Journaling):
         """See the protocol."""
         here = self.position
         prologue = None if here.entry else self._prologue
-        nearest = self.checkpoints.nearest(here)
-        if nearest.position == here:
-            return Taken(nearest.snapshot, here, self.recording, prologue)
-        return Taken(self._engine.snapshot(), here, self.recording, prologue)
+        there = self.checkpoints.at(here)
+        inner = self._engine.snapshot() if there is None else there
+        return Taken(inner, here, self.recording, prologue)
 
     def restore(self, snapshot: Snapshot) -> None:
         """See the protocol. What was recorded since the snapshot was taken is forgotten."""

@@ -442,9 +442,10 @@ def test_the_dirty_log_names_the_pages_that_the_guest_wrote() -> None:
 
 @needs_kvm
 def test_a_vm_can_have_interrupt_controllers_and_a_timer_in_the_kernel() -> None:
+    from kvmdbg.engines.guestram import allocate
     from kvmdbg.engines.kvm.system import System
     from kvmdbg.engines.kvm.vcpu import Vcpu
-    from kvmdbg.engines.kvm.vm import KvmVm, allocate
+    from kvmdbg.engines.kvm.vm import KvmVm
 
     with ExitStack() as stack, System() as system:
         vm = KvmVm(system, allocate(0x10000), stack, irqchip=True)

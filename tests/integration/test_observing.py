@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from contextlib import closing, suppress
 
 import pytest
@@ -9,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvmdbg import Vm, assemble
-from kvmdbg.engines import Passing, Tracing, Writing
+from kvmdbg.engines import Engine, Executed, Passing, Tracing, Writing
 from kvmdbg.engines.unicorn import UnicornEngine
 from kvmdbg.errors import IoctlError
 from kvmdbg.exits import DebugExit
+from kvmdbg.history.recorded import Recorded
 from kvmdbg.history.segment import GENERAL
 from kvmdbg.history.trace import Trace
 from kvmdbg.history.tracelog import TraceLog
@@ -238,3 +242,32 @@ def test_a_traced_run_is_found_again() -> None:
         vm.goto(150)
         vm.cont(max_instructions=10)
         assert [row.clock for row in vm.trace] == list(range(100, 160))
+
+
+class Keeper:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Executed] = []
+
+    def take(self, executed: Executed) -> None:
+        self.told.append(executed)
+
+
+@pytest.mark.parametrize("around", [lambda engine: engine, Recorded], ids=["bare", "recorded"])
+def test_an_engine_that_is_closed_lets_go_of_who_observed_it(
+    around: Callable[[Engine], Engine],
+) -> None:
+    engine = around(ioctl_line(LOOP))
+    keeper = Keeper()
+    gone = weakref.ref(keeper)
+    engine.observe(Tracing(keeper.take))
+    engine.run(max_instructions=5)
+    assert sum(len(each.heads) for each in keeper.told) == 5
+    engine.close()
+    gc.disable()
+    try:
+        del keeper
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -77,9 +77,10 @@ class Saving(Recorded):
         self._file = file
 
     def close(self) -> None:
+        kept = self.kept()
         super().close()
         if not self._file.exists():
-            columns, begin = recording.put(self.kept())
+            columns, begin = recording.put(kept)
             recording_file.save(self._file, Contents({"begin": begin}, columns, {}))
 
 

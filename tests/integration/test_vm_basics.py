@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,43 @@ def test_after_close_everything_says_that_it_was_closed(vm: Vm) -> None:
         with pytest.raises(VmClosed, match="was closed"):
             call()
     assert (vm.closed, repr(vm)) == (True, "<Vm: closed>")
+
+
+STATM = Path("/proc/self/statm")
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def lived_and_closed() -> Vm:
+    """A VM that held 8 MiB as RAM, in checkpoints, in edits, and in a future gone back from."""
+    vm = Vm()
+    vm.load(assemble("loop: inc ecx\njmp loop"))
+    vm.step()
+    vm.write(0x100000, b"\xff" * (8 * 2**20))
+    vm.cont(timeout=0.2)
+    vm.step_back()
+    vm.write(0x100000, b"\xfe" * (8 * 2**20))
+    vm.cont(timeout=0.2)
+    vm.close()
+    return vm
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="this system has no /proc/self/statm")
+def test_a_closed_vm_gives_its_memory_back_even_while_it_is_held() -> None:
+    lived_and_closed()
+    gc.collect()
+    gc.disable()
+    try:
+        before = resident()
+        held = [lived_and_closed() for _ in range(4)]
+        grown = resident() - before
+    finally:
+        gc.enable()
+    assert all(vm.closed for vm in held)
+    assert grown < len(held) * 7 * 2**20
 
 
 def test_a_vm_shows_where_it_stands(vm: Vm) -> None:

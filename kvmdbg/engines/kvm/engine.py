@@ -27,6 +27,7 @@ from ...uapi import Cap, GuestDbg, MpState
 from ...x86.delivery import Step
 from ...x86.registers import CpuMode, DebugRegs, Regs, Sregs, VcpuEvents
 from .. import Capability, Observation, Snapshot
+from ..guestram import allocate, release
 from ..interrupts import held_sigint
 from ..owning import OneOwner
 from . import probe, saving, values
@@ -36,7 +37,7 @@ from .saving import KvmSnapshot
 from .stopping import this_thread, watch
 from .system import System
 from .vcpu import Vcpu
-from .vm import PAGE, KvmVm, allocate, release
+from .vm import PAGE, KvmVm
 
 _SINGLESTEP: Final = int(GuestDbg.SINGLESTEP)
 _NO_PAGING: Final = (

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from ...errors import EngineUnavailable
 from ...uapi import (
     KVM_MEM_LOG_DIRTY_PAGES,
     Cap,
@@ -163,25 +162,3 @@ class KvmVm:
             call(self.fd, Ioctl.KVM_SET_IRQCHIP, chip)
         for pit in chips[-1:]:
             call(self.fd, Ioctl.KVM_SET_PIT2, pit)
-
-
-def allocate(size: int) -> mmap.mmap:
-    """Guest RAM, zeroed. EngineUnavailable if there is not so much."""
-    try:
-        return mmap.mmap(-1, size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
-    except OSError as error:
-        raise EngineUnavailable(
-            f"no {size:#x} bytes for guest RAM: {error.strerror}; ask for less"
-        ) from None
-
-
-def release(ram: mmap.mmap) -> None:
-    """Give guest RAM back, even while somebody still looks at it.
-
-    Unmapping it under a memoryview would crash the process, so then only the pages go: the view
-    reads zeros from now on, and the addresses are freed with the last view.
-    """
-    try:
-        ram.close()
-    except BufferError:
-        ram.madvise(mmap.MADV_REMOVE)

@@ -409,6 +409,7 @@ class Core:
             self.machine.forget_code(address, len(data))
 
     def close(self) -> None:
-        """Free the machine."""
+        """Free the machine; who observed it is let go."""
+        self.observers.each.clear()
         self.pages.close()
         self.machine.close()

@@ -73,7 +73,7 @@ class UnicornEngine(OneOwner):
 
     @property
     def ram(self) -> memoryview:
-        """Read-only, zero-copy view of guest-physical RAM from address 0."""
+        """Read-only, zero-copy view of guest RAM from address 0; zeros after ``close``."""
         self._check_open()
         return memoryview(self._core.machine.ram).toreadonly()
 

@@ -7,7 +7,6 @@ know: KVM or debugging.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import struct
 from functools import cache
@@ -20,6 +19,7 @@ from unicorn import unicorn_const as uc_const
 from unicorn import x86_const
 
 from ...errors import EngineBroken, EngineUnavailable
+from ..guestram import allocate, release
 
 _CPU_POINTER = 440
 _ENV_IN_CPU = 35408
@@ -107,7 +107,7 @@ class Machine:
         handle: Any = self.uc._uch
         self.handle: int = handle.value
         self.ram_size = ram_size
-        self.ram = mmap.mmap(-1, ram_size)
+        self.ram = allocate(ram_size)
         self._anchor = (ctypes.c_char * ram_size).from_buffer(self.ram)
         self.ram_address = ctypes.addressof(self._anchor)
         self.uc.mem_map_ptr(0, ram_size, unicorn.UC_PROT_ALL, self.ram_address)
@@ -230,11 +230,12 @@ class Machine:
         return found
 
     def close(self) -> None:
-        """Give everything back; views of RAM must be gone."""
+        """Give everything back; see ``release`` for views of RAM that are left."""
         for view in (self.q, self.d, self.env):
             view.release()
         del self.uc  # uc_close by the binding's finalizer
         del self._anchor
+        release(self.ram)
         self._callbacks.clear()
 
 

@@ -7,12 +7,12 @@ it is found natively. Must not know: registers, or what a snapshot is for.
 from __future__ import annotations
 
 import ctypes
-import mmap
 from array import array
 from itertools import compress
 from operator import is_not
 from typing import Final
 
+from ..guestram import allocate, release
 from .library import Machine
 from .native import Hooks
 
@@ -36,7 +36,7 @@ class RamPages:
     def __init__(self, machine: Machine, hooks: Hooks) -> None:
         self._machine = machine
         self._count = machine.ram_size // SIZE
-        self._shadow = mmap.mmap(-1, machine.ram_size)
+        self._shadow = allocate(machine.ram_size)
         self._anchor = (ctypes.c_char * machine.ram_size).from_buffer(self._shadow)
         self._found = array("Q", bytes(8 * self._count))
         self._find = _CHANGED(hooks.changed_pages)
@@ -78,9 +78,10 @@ class RamPages:
             machine.forget_code(number * SIZE, SIZE)
 
     def close(self) -> None:
-        """Give the shadow back."""
+        """Give the shadow back, and what is known."""
+        self._known.clear()
         del self._anchor
-        self._shadow.close()
+        release(self._shadow)
 
 
 def weight(pages: Pages, before: Pages | None) -> int:
